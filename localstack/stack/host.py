@@ -1,0 +1,81 @@
+"""The stack on a machine without Docker: Postgres and LocalStack as child processes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from stack import process
+from stack.localstack import CREDENTIALS, REGION, LocalStack
+from stack.postgres import Postgres
+from stack.report import StackError, say
+from stack.state import State
+from stack.venv import python
+
+HOLD_POSTGRES = "postgres.hold"
+
+
+class HostStack:
+    """`start`, then `tend` every now and then, then `stop`."""
+
+    def __init__(self, folder: Path, venv: Path, postgres_version: int, state: State) -> None:
+        self._folder = folder
+        self._venv = venv
+        self._state = state
+        self._postgres = Postgres(venv, postgres_version, folder)
+        self._localstack = LocalStack(venv, folder)
+
+    def start(self) -> None:
+        """Returns when both answer."""
+        process.adopt_orphans()
+        say("starting LocalStack (about 10 s)")
+        self._localstack.start()
+        self._note("localstack", self._localstack.pid)
+        say(f"starting Postgres {self._postgres.version}")
+        self._postgres.prepare()
+        if self._postgres.outside:
+            self._state.outside = [str(self._postgres.outside)]
+            self._state.save(self._folder)
+        self._postgres.start()
+        self._note("postgres", self._postgres.pid)
+        self._postgres.create_database()
+        self._localstack.wait()
+
+    def env(self) -> dict[str, str]:
+        """What a program needs to use the stack."""
+        return CREDENTIALS | {
+            "AWS_ENDPOINT_URL": self._localstack.url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "DATABASE_URL": self._postgres.url,
+            "ONCEBOX_FUNCTION_DATABASE_URL": self._postgres.url,
+            "ONCEBOX_STACK": "host",
+            "ONCEBOX_STACK_DIR": str(self._folder),
+            "ONCEBOX_POSTGRES_BIN": str(self._postgres.bin),
+            "ONCEBOX_PYTHON": str(python(self._venv)),
+        }
+
+    def tend(self) -> None:
+        """Brings Postgres back when a test killed it, keeps it away while a test asks for that."""
+        held = (self._folder / HOLD_POSTGRES).exists()
+        if held and self._postgres.running():
+            self._postgres.end()
+        elif not held and not self._postgres.running():
+            say("Postgres ended: starting it again on the same port")
+            self._postgres.start()
+            self._note("postgres", self._postgres.pid)
+        if not self._localstack.running():
+            raise StackError(f"LocalStack died; {self._folder}/logs/localstack.log says why")
+
+    def stop(self, hard: bool) -> None:
+        """Ends both and removes what lies outside the stack's folder."""
+        self._localstack.end(hard)
+        # What functions had started themselves is now this process's.
+        process.kill_children(but={self._postgres.pid} if self._postgres.running() else set())
+        self._postgres.end(hard)
+        if self._postgres.outside:
+            shutil.rmtree(self._postgres.outside, ignore_errors=True)
+
+    def _note(self, name: str, pid: int) -> None:
+        self._state.note_process(name, pid)
+        self._state.save(self._folder)
