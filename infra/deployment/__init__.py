@@ -1,0 +1,1 @@
+"""What `deploy.py` does: `release` (what is deployed), `stack` (create, update, delete)."""
