@@ -1,0 +1,58 @@
+# Thin: each target is one or two commands that can be run by hand. `make` lists them.
+STACK := python3 localstack/stack.py
+N ?= 500
+KEEP ?=
+
+.PHONY: help demo test check build unit localstack-up localstack-down localstack-logs localstack-status clean
+
+help: ## this list
+	@echo "Oncebox: effectively-once event processing from Postgres to AWS Lambda"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: doctor ## run the main job on real parts: N=500 invoices, KEEP=1 leaves the stack up
+	@echo "==> building the relay, the functions and the demo (the first time takes minutes)"
+	cargo build --workspace --bins
+	@$(STACK) run $(if $(KEEP),--keep) -- cargo run --quiet --package system-tests --bin demo -- --invoices $(N) $(if $(KEEP),--keep)
+
+test: doctor ## everything: unit tests, real Postgres, system tests on real LocalStack
+	@echo "==> building everything (the first time takes minutes)"
+	cargo build --workspace --bins
+	@echo "==> templates: cfn-lint"
+	@$(STACK) setup
+	infra/lint
+	@echo "==> the stack script and the LocalStack plugin"
+	$(STACK) selftest
+	@echo "==> documentation's examples"
+	cargo test --quiet --workspace --doc
+	@echo "==> unit and system tests, on Postgres and LocalStack"
+	@PATH="$$($(STACK) tools):$$PATH" $(STACK) run -- cargo nextest run --workspace --no-fail-fast
+
+check: ## formatting, clippy, docs, licences: what CI runs before the tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	PATH="$$($(STACK) tools):$$PATH" cargo deny --log-level error check bans licenses sources
+
+unit: ## only the tests that need neither Postgres nor LocalStack
+	cargo test --workspace --lib
+
+localstack-up: ## start a stack that stays; `eval "$$(python3 localstack/stack.py env)"` points a shell at it
+	$(STACK) up
+
+localstack-down: ## stop it
+	$(STACK) down
+
+localstack-status: ## what runs, where
+	$(STACK) status
+
+localstack-logs: ## its logs, functions included; NAME=take-payment for one
+	$(STACK) logs $(NAME)
+
+clean: ## remove what was built here (the download cache stays)
+	cargo clean
+
+.PHONY: doctor
+doctor:
+	@command -v python3 >/dev/null || { echo "make: python3 is missing; install Python 3.11 or later" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "make: cargo is missing; install Rust with rustup (https://rustup.rs)" >&2; exit 1; }
+	@$(STACK) doctor --quiet

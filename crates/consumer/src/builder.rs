@@ -1,0 +1,242 @@
+//! Putting a consumer together.
+
+use std::collections::HashMap;
+
+use oncebox_envelope::{Event, RawData, RawEnvelope};
+
+use crate::{
+    batch::{Consumer, Router},
+    dead_letter::DeadLetterQueue,
+    handler::{Handler, Route},
+    retry_delay::RetryDelay,
+    start_error::{StartError, optional_env},
+};
+
+/// What happens to an event whose type has no handler.
+///
+/// Another major version of a type that *is* handled is never ignored: it goes the way of `Fail`,
+/// or of `Retry` where that is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownType {
+    /// Permanent: to the dead-letter queue. A filter or a deployment is wrong, and somebody should see it.
+    #[default]
+    Fail,
+    /// Acknowledged and logged as `ignored`: for a queue that carries more than this consumer wants.
+    Ignore,
+    /// Back to the queue: for a deployment in which the producer may be ahead of the consumer. The
+    /// queue's redrive policy ends it.
+    Retry,
+}
+
+/// Builds a [`Consumer`]; from [`Consumer::builder`].
+///
+/// Faults in the wiring are collected and reported by [`build`](Self::build), before any message
+/// is read.
+#[must_use]
+pub struct ConsumerBuilder {
+    name: String,
+    routes: HashMap<&'static str, Route>,
+    any: Option<Route>,
+    fault: Option<StartError>,
+    unknown_type: UnknownType,
+    retry_delay: RetryDelay,
+    concurrency: usize,
+    dead_letter_url: Option<String>,
+    sqs: Option<aws_sdk_sqs::Client>,
+    #[cfg(feature = "dynamodb")]
+    dedupe: Option<crate::DynamoDbDedupe>,
+    #[cfg(feature = "dynamodb")]
+    tables: HashMap<String, String>,
+    #[cfg(feature = "postgres")]
+    pool: Option<sqlx::PgPool>,
+}
+
+impl Consumer {
+    /// Starts to build a consumer.
+    ///
+    /// `name` is the namespace of its dedupe records: two consumers with different names each have
+    /// their own effect for an event, and renaming one makes it forget what it has consumed.
+    pub fn builder(name: impl Into<String>) -> ConsumerBuilder {
+        ConsumerBuilder {
+            name: name.into(),
+            routes: HashMap::new(),
+            any: None,
+            fault: None,
+            unknown_type: UnknownType::default(),
+            retry_delay: RetryDelay::default(),
+            concurrency: 10,
+            dead_letter_url: None,
+            sqs: None,
+            #[cfg(feature = "dynamodb")]
+            dedupe: None,
+            #[cfg(feature = "dynamodb")]
+            tables: HashMap::new(),
+            #[cfg(feature = "postgres")]
+            pool: None,
+        }
+    }
+}
+
+impl ConsumerBuilder {
+    /// Handles events of type `E`.
+    pub fn on<E: Event, H: Handler<E>>(mut self, handler: H) -> Self {
+        let route = handler.into_route(RawEnvelope::typed::<E>);
+        if self.routes.insert(E::TYPE, route).is_some() {
+            self.fail(StartError::TwoHandlers {
+                event_type: E::TYPE.to_owned(),
+            });
+        }
+        self
+    }
+
+    /// Handles events of every type that has no handler of its own, with their data unread.
+    pub fn on_any<H: Handler<RawData>>(mut self, handler: H) -> Self {
+        if self.any.replace(handler.into_route(Ok)).is_some() {
+            self.fail(StartError::TwoHandlers {
+                event_type: "*".to_owned(),
+            });
+        }
+        self
+    }
+
+    /// What happens to events without a handler; by default they fail.
+    pub fn unknown_type(mut self, policy: UnknownType) -> Self {
+        self.unknown_type = policy;
+        self
+    }
+
+    /// How many records (on FIFO: groups) are worked on at a time; by default 10, at least 1.
+    pub fn concurrency(mut self, records: usize) -> Self {
+        self.concurrency = records.max(1);
+        self
+    }
+
+    /// When a record that failed is delivered again.
+    pub fn retry_delay(mut self, delay: RetryDelay) -> Self {
+        self.retry_delay = delay;
+        self
+    }
+
+    /// The URL of the dead-letter queue; [`run`](Self::run) takes it from `ONCEBOX_DLQ_URL` if it
+    /// is not set here.
+    ///
+    /// Without one, what can never succeed is failed until the queue's redrive policy moves it; on
+    /// FIFO its group waits as long.
+    pub fn dead_letter_queue(mut self, url: impl Into<String>) -> Self {
+        self.dead_letter_url = Some(url.into());
+        self
+    }
+
+    /// The SQS client for dead letters and retry delays; by default one from the environment,
+    /// made when it is first needed.
+    pub fn sqs(mut self, client: aws_sdk_sqs::Client) -> Self {
+        self.sqs = Some(client);
+        self
+    }
+
+    /// Where transactional handlers keep their dedupe records.
+    #[cfg(feature = "dynamodb")]
+    pub fn dedupe(mut self, dedupe: crate::DynamoDbDedupe) -> Self {
+        self.dedupe = Some(dedupe);
+        self
+    }
+
+    /// Names a table: effects on `alias` go to the table `name`. A table that has no alias is
+    /// called by its own name.
+    #[cfg(feature = "dynamodb")]
+    pub fn table(mut self, alias: impl Into<String>, name: impl Into<String>) -> Self {
+        self.tables.insert(alias.into(), name.into());
+        self
+    }
+
+    /// Like [`table`](Self::table), with the name from an environment variable that must be set.
+    #[cfg(feature = "dynamodb")]
+    pub fn table_from_env(mut self, alias: impl Into<String>, variable: &str) -> Self {
+        match crate::start_error::required_env(variable, "the name of a DynamoDB table") {
+            Ok(name) => self.table(alias, name),
+            Err(error) => {
+                self.fail(error);
+                self
+            }
+        }
+    }
+
+    /// The database of the handlers that work in Postgres; it must have `oncebox.inbox`.
+    ///
+    /// A record takes one connection, so no more than the pool's size run at a time.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(mut self, pool: sqlx::PgPool) -> Self {
+        self.pool = Some(pool);
+        self
+    }
+
+    /// The consumer, without reading anything from the environment.
+    ///
+    /// # Errors
+    /// The first fault in the wiring.
+    pub fn build(mut self) -> Result<Consumer, StartError> {
+        let is_valid = (1..=100).contains(&self.name.len())
+            && self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !is_valid {
+            return Err(StartError::InvalidName { name: self.name });
+        }
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
+        if self.routes.is_empty() && self.any.is_none() {
+            return Err(StartError::NoHandler { consumer: self.name });
+        }
+        let routes = self.routes.iter().map(|(event_type, route)| (*event_type, route));
+        for (event_type, route) in routes.chain(self.any.iter().map(|route| ("*", route))) {
+            self.check_store(event_type, route)?;
+        }
+        Ok(Consumer {
+            router: Router {
+                routes: self.routes,
+                any: self.any,
+                unknown_type: self.unknown_type,
+            },
+            retry_delay: self.retry_delay,
+            concurrency: self.concurrency,
+            queues: DeadLetterQueue::new(self.name.clone(), self.dead_letter_url, self.sqs),
+            #[cfg(feature = "dynamodb")]
+            dedupe: self.dedupe.map(|dedupe| dedupe.with_tables(self.tables)),
+            #[cfg(feature = "postgres")]
+            inbox: self.pool.map(crate::postgres::Inbox::new),
+            name: self.name,
+        })
+    }
+
+    /// Sets up the log (JSON lines on stdout, filtered by `RUST_LOG`), takes `ONCEBOX_DLQ_URL` from
+    /// the environment and serves the Lambda runtime until it ends.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and [`StartError::Runtime`].
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the batch that is being worked on; its messages are delivered again.
+    pub async fn run(mut self) -> Result<(), StartError> {
+        crate::log::init();
+        self.dead_letter_url = self.dead_letter_url.or_else(|| optional_env("ONCEBOX_DLQ_URL"));
+        crate::run::serve(self.build()?).await
+    }
+
+    fn fail(&mut self, fault: StartError) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// A handler without its store could only fail every message.
+    fn check_store(&self, event_type: &str, route: &Route) -> Result<(), StartError> {
+        let event_type = event_type.to_owned();
+        match route {
+            #[cfg(feature = "dynamodb")]
+            Route::Transactional(_) if self.dedupe.is_none() => Err(StartError::NoDedupe { event_type }),
+            #[cfg(feature = "dynamodb")]
+            Route::Transactional(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Route::Postgres(_) if self.pool.is_none() => Err(StartError::NoPostgres { event_type }),
+            #[cfg(feature = "postgres")]
+            Route::Postgres(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What goes back to SQS: dead letters and retry delays.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_lambda_events::event::sqs::SqsMessageAttribute;
+use aws_sdk_sqs::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::Blob,
+    types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
+};
+use oncebox_envelope::wire;
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    failure::Reason,
+    record::Record,
+    retry_delay::{RetryDelay, delay_secs, queue_url},
+};
+
+/// Dead letter attribute: the class of the failure, [`Reason::as_str`].
+const REASON: &str = "oncebox-reason";
+/// Dead letter attribute: who set it aside.
+const CONSUMER: &str = "oncebox-consumer";
+/// Dead letter attribute: the text of the failure.
+const ERROR: &str = "oncebox-error";
+/// Dead letter attribute: how often the message had been delivered.
+const RECEIVE_COUNT: &str = "oncebox-receive-count";
+
+/// Amazon SQS Developer Guide, "Message quotas": ten attributes.
+const MAX_ATTRIBUTES: usize = 10;
+/// The envelope's own attributes, kept before anybody else's.
+const KEPT_FIRST: [&str; 6] = [
+    wire::ATTRIBUTE_ID,
+    wire::ATTRIBUTE_TYPE,
+    wire::ATTRIBUTE_KIND,
+    wire::ATTRIBUTE_TENANT,
+    wire::ATTRIBUTE_CONTENT_TYPE,
+    wire::ATTRIBUTE_TRACE_PARENT,
+];
+
+/// The dead-letter queue, and the client that reaches it.
+pub(crate) struct DeadLetterQueue {
+    consumer: String,
+    url: Option<String>,
+    /// Made at first use: most invocations need none, and a client costs time at a cold start.
+    client: OnceCell<Client>,
+}
+
+impl DeadLetterQueue {
+    pub(crate) fn new(consumer: String, url: Option<String>, client: Option<Client>) -> Self {
+        Self {
+            consumer,
+            url,
+            client: OnceCell::new_with(client),
+        }
+    }
+
+    /// Stores a message with its reason; the body and the attributes stay as they are.
+    ///
+    /// Sent twice (the reply was lost, the message came again) it is there twice, except on FIFO
+    /// within five minutes.
+    pub(crate) async fn send(&self, record: &Record, reason: Reason, error: &str) -> Result<(), String> {
+        let Some(url) = &self.url else {
+            return Err("no dead-letter queue is configured; the queue's redrive policy moves it".to_owned());
+        };
+        let mut request = self
+            .client()
+            .await
+            .send_message()
+            .queue_url(url)
+            .message_body(record.message.body.as_deref().unwrap_or_default())
+            .set_message_attributes(Some(attributes(record, &self.consumer, reason, error)));
+        if url.ends_with(".fifo") {
+            let group = record.message.attributes.get("MessageGroupId").unwrap_or(&record.message_id);
+            request = request.message_group_id(group).message_deduplication_id(&record.message_id);
+        }
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("the dead-letter queue did not take it: {}", describe(&error))),
+        }
+    }
+
+    /// Asks SQS to deliver `returned` again after their delay. Best effort, bounded by `until`.
+    pub(crate) async fn delay(&self, delay: RetryDelay, returned: Vec<&Record>, until: Instant) {
+        if delay == RetryDelay::QueueDefault {
+            return;
+        }
+        let mut by_queue: HashMap<&str, Vec<ChangeMessageVisibilityBatchRequestEntry>> = HashMap::new();
+        for record in returned.into_iter().filter(|record| record.group.is_none()) {
+            let message = &record.message;
+            let Some((arn, receipt)) = message.event_source_arn.as_deref().zip(message.receipt_handle.as_deref()) else {
+                continue;
+            };
+            let entries = by_queue.entry(arn).or_default();
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(entries.len().to_string())
+                .receipt_handle(receipt)
+                .visibility_timeout(delay_secs(record.receive_count.unwrap_or(1), &mut rand::rng()))
+                .build();
+            entries.extend(entry.ok());
+        }
+        let requests = by_queue
+            .iter()
+            .filter_map(|(arn, entries)| Some((queue_url(arn)?, entries)))
+            .flat_map(|(url, entries)| entries.chunks(10).map(move |chunk| self.change_visibility(url.clone(), chunk)));
+        // An answer that comes too late costs more than a delay that is not set.
+        let until = until.min(Instant::now() + Duration::from_secs(1));
+        if timeout_at(until, futures::future::join_all(requests)).await.is_err() {
+            tracing::debug!(consumer = self.consumer, "retry delays were not set in time");
+        }
+    }
+
+    async fn change_visibility(&self, url: String, entries: &[ChangeMessageVisibilityBatchRequestEntry]) {
+        let request = self.client().await.change_message_visibility_batch().queue_url(url);
+        if let Err(error) = request.set_entries(Some(entries.to_vec())).send().await {
+            tracing::debug!(consumer = self.consumer, error = describe(&error), "retry delays were not set");
+        }
+    }
+
+    async fn client(&self) -> &Client {
+        let make = || async { Client::new(&aws_config::load_from_env().await) };
+        self.client.get_or_init(make).await
+    }
+}
+
+/// Ours first, then the envelope's, then others by name for as long as there is room.
+fn attributes(record: &Record, consumer: &str, reason: Reason, error: &str) -> HashMap<String, MessageAttributeValue> {
+    let ours = [
+        (REASON, reason.as_str().to_owned()),
+        (CONSUMER, consumer.to_owned()),
+        (ERROR, error.to_owned()),
+        (RECEIVE_COUNT, record.receive_count.unwrap_or(0).to_string()),
+    ];
+    let mut kept: HashMap<String, MessageAttributeValue> = ours
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), text(value)?)))
+        .collect();
+    let rank = |name: &str| KEPT_FIRST.iter().position(|first| *first == name).unwrap_or(KEPT_FIRST.len());
+    let mut theirs: Vec<(&String, &SqsMessageAttribute)> = record.message.message_attributes.iter().collect();
+    theirs.sort_by_key(|(name, _)| (rank(name), name.as_str()));
+    for (name, attribute) in theirs {
+        // A dead letter that was redriven and failed again carries our attributes of last time.
+        if kept.len() == MAX_ATTRIBUTES || kept.contains_key(name) {
+            continue;
+        }
+        kept.extend(copy(attribute).map(|value| (name.clone(), value)));
+    }
+    kept
+}
+
+fn text(value: String) -> Option<MessageAttributeValue> {
+    let attribute = MessageAttributeValue::builder().data_type("String").string_value(value);
+    attribute.build().ok()
+}
+
+fn copy(attribute: &SqsMessageAttribute) -> Option<MessageAttributeValue> {
+    let copy = MessageAttributeValue::builder()
+        .data_type(attribute.data_type.as_deref()?)
+        .set_string_value(attribute.string_value.clone().filter(|value| !value.is_empty()))
+        .set_binary_value(attribute.binary_value.as_ref().map(|value| Blob::new(value.0.clone())));
+    let has_value = copy.get_string_value().is_some() || copy.get_binary_value().is_some();
+    if has_value { copy.build().ok() } else { None }
+}
+
+/// An SDK error without its message, which may quote the request.
+fn describe<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
+    match error {
+        SdkError::ServiceError(refused) => refused.err().code().unwrap_or("unknown error").to_owned(),
+        SdkError::TimeoutError(_) => "timeout".to_owned(),
+        SdkError::DispatchFailure(_) => "no connection".to_owned(),
+        SdkError::ResponseError(_) => "unreadable reply".to_owned(),
+        _ => "request not sent".to_owned(),
+    }
+}

@@ -1,0 +1,133 @@
+//! The dedupe table.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::{Builder, timeout::TimeoutConfig},
+    types::AttributeValue,
+};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{
+    canonical::PayloadHash,
+    record::Content,
+    start_error::{StartError, required_env},
+};
+
+/// Where transactional handlers keep one record for each event that they have consumed.
+///
+/// The table has the partition key `pk` (a string) and no sort key; TTL is to be on for `ttl`. A
+/// record holds `pk` = `{consumer}#{event id}`, `st` = `done`, `own` (the attempt that committed
+/// it), `ph` (the payload's hash, binary) and `ttl` (epoch seconds).
+#[derive(Clone)]
+pub struct DynamoDbDedupe {
+    pub(crate) client: Client,
+    pub(crate) table: String,
+    pub(crate) tables: HashMap<String, String>,
+    keep: Duration,
+}
+
+impl DynamoDbDedupe {
+    /// 35 days: the retention of a queue and of its dead-letter queue (14 days each at most), and
+    /// a week for whoever redrives or replays.
+    pub const DEFAULT_KEEP: Duration = Duration::from_secs(35 * 24 * 60 * 60);
+
+    /// Records in `table`, through `client`. Effects go through the same client.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+            tables: HashMap::new(),
+            keep: Self::DEFAULT_KEEP,
+        }
+    }
+
+    /// The table named by `DEDUPE_TABLE`, with the SDK's configuration from the environment.
+    ///
+    /// # Errors
+    /// [`StartError::MissingEnv`]. The table itself is not looked at.
+    pub async fn from_env() -> Result<Self, StartError> {
+        let table = required_env("DEDUPE_TABLE", "the name of the DynamoDB table for dedupe records")?;
+        // The SDK waits for a reply for ever by default; a lost one would cost the whole invocation.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(3))
+            .build();
+        let config = Builder::from(&aws_config::load_from_env().await).timeout_config(timeouts).build();
+        Ok(Self::new(Client::from_conf(config), table))
+    }
+
+    /// How long a record counts. At least the retention of the queue and of the dead-letter queue
+    /// and the time within which anybody replays.
+    #[must_use]
+    pub fn keep(mut self, keep: Duration) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    pub(crate) fn with_tables(mut self, tables: HashMap<String, String>) -> Self {
+        self.tables = tables;
+        self
+    }
+}
+
+/// The record that an attempt would write.
+pub(crate) struct Claim {
+    pub(crate) pk: String,
+    /// Unique to this attempt: what tells "committed by me, reply lost" from "committed by another".
+    pub(crate) own: String,
+    pub(crate) hash: PayloadHash,
+    pub(crate) now_secs: i64,
+    ttl_secs: i64,
+}
+
+/// What an existing record says about this attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Me,
+    Another,
+    /// Another one, with another payload under the same id.
+    AnotherPayload,
+}
+
+impl Claim {
+    pub(crate) fn new(consumer: &str, content: &Content, dedupe: &DynamoDbDedupe) -> Self {
+        let now_secs = Timestamp::now().as_second();
+        let keep_secs = i64::try_from(dedupe.keep.as_secs()).unwrap_or(i64::MAX);
+        Self {
+            pk: format!("{consumer}#{}", content.envelope.id),
+            own: Uuid::new_v4().to_string(),
+            hash: content.hash,
+            now_secs,
+            ttl_secs: now_secs.saturating_add(keep_secs),
+        }
+    }
+
+    pub(crate) fn item(&self) -> HashMap<String, AttributeValue> {
+        HashMap::from([
+            ("pk".to_owned(), AttributeValue::S(self.pk.clone())),
+            ("st".to_owned(), AttributeValue::S("done".to_owned())),
+            ("own".to_owned(), AttributeValue::S(self.own.clone())),
+            ("ph".to_owned(), AttributeValue::B(self.hash.as_bytes().to_vec().into())),
+            ("ttl".to_owned(), AttributeValue::N(self.ttl_secs.to_string())),
+        ])
+    }
+
+    /// Who wrote the record; `None` when it does not count any more.
+    pub(crate) fn owner(&self, record: &HashMap<String, AttributeValue>) -> Option<Owner> {
+        let text = |name| record.get(name).and_then(|value| value.as_s().ok());
+        let ttl = record.get("ttl").and_then(|value| value.as_n().ok()?.parse::<i64>().ok());
+        let hash = record.get("ph").and_then(|value| value.as_b().ok());
+        if ttl.is_some_and(|ttl| ttl <= self.now_secs) {
+            None
+        } else if text("own") == Some(&self.own) {
+            Some(Owner::Me)
+        } else if hash.is_some_and(|hash| hash.as_ref() == self.hash.as_bytes()) {
+            Some(Owner::Another)
+        } else {
+            Some(Owner::AnotherPayload)
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The writes that a handler asks for.
+
+use super::{
+    attribute::{Attribute, Key},
+    condition::Condition,
+};
+use crate::failure::HandlerError;
+
+/// The writes that a handler describes; the library commits them together with the dedupe record.
+///
+/// All or none of them happen. A transaction takes 99 of them, each item (table and key) once, and
+/// 4 MB altogether (DynamoDB API Reference, `TransactWriteItems`); more is a permanent error, found
+/// before anything is sent. Tables are named as in `ConsumerBuilder::table`, or by their own name.
+#[derive(Default)]
+pub struct Effects {
+    pub(crate) list: Vec<Effect>,
+}
+
+pub(crate) struct Effect {
+    pub(crate) table: String,
+    pub(crate) key: Key,
+    pub(crate) action: Action,
+}
+
+pub(crate) enum Action {
+    Put(Put),
+    Update(Update),
+    Delete(Delete),
+    Check(Check),
+}
+
+impl Effects {
+    /// Writes a whole item, in place of one that may be there.
+    pub fn put(&mut self, table: impl Into<String>, key: Key) -> &mut Put {
+        match self.push(table.into(), key, Action::Put(Put::default())) {
+            Action::Put(put) => put,
+            _ => unreachable!("the action pushed just now"),
+        }
+    }
+
+    /// Changes attributes of an item, which is made if it is not there.
+    pub fn update(&mut self, table: impl Into<String>, key: Key) -> &mut Update {
+        match self.push(table.into(), key, Action::Update(Update::default())) {
+            Action::Update(update) => update,
+            _ => unreachable!("the action pushed just now"),
+        }
+    }
+
+    /// Deletes an item, if it is there.
+    pub fn delete(&mut self, table: impl Into<String>, key: Key) -> &mut Delete {
+        match self.push(table.into(), key, Action::Delete(Delete::default())) {
+            Action::Delete(delete) => delete,
+            _ => unreachable!("the action pushed just now"),
+        }
+    }
+
+    /// Writes nothing: the other effects only happen if the condition holds for this item.
+    pub fn check(&mut self, table: impl Into<String>, key: Key, condition: Condition) -> &mut Check {
+        let check = Check(Guard {
+            condition: Some(condition),
+            error: None,
+        });
+        match self.push(table.into(), key, Action::Check(check)) {
+            Action::Check(check) => check,
+            _ => unreachable!("the action pushed just now"),
+        }
+    }
+
+    /// How many effects have been described.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether none has been described.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn push(&mut self, table: String, key: Key, action: Action) -> &mut Action {
+        self.list.push(Effect { table, key, action });
+        let last = self.list.len() - 1;
+        &mut self.list[last].action
+    }
+}
+
+impl Effect {
+    /// What the handler's author said should happen when the condition does not hold.
+    pub(crate) fn guard(&self) -> &Guard {
+        match &self.action {
+            Action::Put(Put { guard, .. }) | Action::Update(Update { guard, .. }) => guard,
+            Action::Delete(Delete(guard)) | Action::Check(Check(guard)) => guard,
+        }
+    }
+}
+
+/// The condition of an effect, and the error when it does not hold.
+#[derive(Default)]
+pub(crate) struct Guard {
+    pub(crate) condition: Option<Condition>,
+    pub(crate) error: Option<HandlerError>,
+}
+
+/// A whole item to be written.
+#[derive(Default)]
+pub struct Put {
+    pub(crate) attributes: Vec<(String, Attribute)>,
+    pub(crate) guard: Guard,
+}
+
+impl Put {
+    /// An attribute of the item.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<Attribute>) -> &mut Self {
+        self.attributes.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// Changes to an item.
+#[derive(Default)]
+pub struct Update {
+    pub(crate) set: Vec<(String, Attribute)>,
+    pub(crate) set_if_absent: Vec<(String, Attribute)>,
+    pub(crate) add: Vec<(String, Attribute)>,
+    pub(crate) remove: Vec<String>,
+    pub(crate) guard: Guard,
+}
+
+impl Update {
+    /// `SET name = value`.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<Attribute>) -> &mut Self {
+        self.set.push((name.into(), value.into()));
+        self
+    }
+
+    /// `SET name = if_not_exists(name, value)`: the first one to write it wins.
+    pub fn set_if_absent(&mut self, name: impl Into<String>, value: impl Into<Attribute>) -> &mut Self {
+        self.set_if_absent.push((name.into(), value.into()));
+        self
+    }
+
+    /// `ADD name value`: adds to a number (0 if absent), or to a set.
+    pub fn add(&mut self, name: impl Into<String>, value: impl Into<Attribute>) -> &mut Self {
+        self.add.push((name.into(), value.into()));
+        self
+    }
+
+    /// `REMOVE name`.
+    pub fn remove(&mut self, name: impl Into<String>) -> &mut Self {
+        self.remove.push(name.into());
+        self
+    }
+}
+
+/// An item to be deleted.
+#[derive(Default)]
+pub struct Delete(pub(crate) Guard);
+
+/// A condition on an item that is not written.
+pub struct Check(pub(crate) Guard);
+
+macro_rules! guarded {
+    ($($effect:ident: $guard:tt),*) => {$(
+        impl $effect {
+            /// Only if the condition holds; else nothing at all is written for this event.
+            pub fn only_if(&mut self, condition: Condition) -> &mut Self {
+                self.$guard.condition = Some(condition);
+                self
+            }
+
+            /// What a condition that does not hold means; by default a permanent error.
+            pub fn or_fail(&mut self, error: HandlerError) -> &mut Self {
+                self.$guard.error = Some(error);
+                self
+            }
+        }
+    )*};
+}
+guarded!(Put: guard, Update: guard, Delete: 0, Check: 0);

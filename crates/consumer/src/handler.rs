@@ -1,0 +1,60 @@
+//! A handler behind one face, whatever its mode and its event type.
+
+use std::panic::AssertUnwindSafe;
+
+use futures::{FutureExt, future::BoxFuture};
+use oncebox_envelope::{Envelope, EnvelopeError, RawEnvelope};
+
+use crate::failure::{Failure, Reason};
+
+/// A handler with its effect mode, for events whose data is `D`.
+///
+/// Made by `transactional(f)` or `postgres(f)`; not meant to be implemented elsewhere.
+pub trait Handler<D>: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_route(self, read: fn(RawEnvelope) -> Result<Envelope<D>, EnvelopeError>) -> Route;
+}
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// Reads the data of an envelope as `D`.
+pub(crate) type Read<D> = fn(RawEnvelope) -> Result<Envelope<D>, EnvelopeError>;
+
+/// What is done with one event type.
+#[doc(hidden)]
+pub enum Route {
+    /// Describes effects in DynamoDB.
+    #[cfg(feature = "dynamodb")]
+    Transactional(Box<dyn Attempt<crate::dynamodb::Effects>>),
+    /// Works in a Postgres transaction.
+    #[cfg(feature = "postgres")]
+    Postgres(Box<dyn Attempt<sqlx::PgTransaction<'static>>>),
+}
+
+/// One attempt at one event, with `C` to write its effects to.
+#[doc(hidden)]
+pub trait Attempt<C>: Send + Sync {
+    /// Never panics, whatever the handler does.
+    #[expect(private_interfaces, reason = "hidden, and nobody outside gets hold of one")]
+    fn attempt<'a>(&'a self, event: RawEnvelope, context: &'a mut C) -> BoxFuture<'a, Result<(), Failure>>;
+}
+
+/// Reads the data, runs the handler and turns whatever comes into a [`Failure`].
+pub(crate) async fn guard<D, F>(
+    event: RawEnvelope,
+    read: Read<D>,
+    run: impl FnOnce(Envelope<D>) -> F,
+) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), crate::HandlerError>>,
+{
+    let event = read(event).map_err(|error| Failure::permanent(Reason::WrongSchema, error))?;
+    // Unwind safety: what the handler may have left half done is thrown away, never committed.
+    match AssertUnwindSafe(async { run(event).await }).catch_unwind().await {
+        Ok(result) => result.map_err(Failure::from),
+        // The panic's own message went to stderr by the panic hook; it may hold a value.
+        Err(_) => Err(Failure::retryable("the handler panicked; stderr says where")),
+    }
+}

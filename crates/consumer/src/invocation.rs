@@ -1,0 +1,72 @@
+//! How long a batch may take.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// One invocation of the function: its id and the time that it has been given.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    pub(crate) request_id: String,
+    pub(crate) budget: Budget,
+}
+
+impl Invocation {
+    /// An invocation that will be stopped when `time_left` from now has passed.
+    ///
+    /// Of it a safety margin is kept, `max(500 ms, 10 %)` but at most half: within the margin no
+    /// record is started, in its second half running handlers are given up, and in its last
+    /// quarter only the answer is written.
+    pub fn new(request_id: impl Into<String>, time_left: Duration) -> Self {
+        Self {
+            request_id: request_id.into(),
+            budget: Budget::new(Instant::now(), time_left),
+        }
+    }
+}
+
+/// The points in time at which less and less is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// From here on no record is started.
+    pub(crate) start_until: Instant,
+    /// From here on no handler runs and no commit is begun.
+    pub(crate) work_until: Instant,
+    /// From here on nothing is awaited any more: rollbacks, dead letters, retry delays.
+    pub(crate) settle_until: Instant,
+}
+
+impl Budget {
+    const LEAST_MARGIN: Duration = Duration::from_millis(500);
+
+    fn new(now: Instant, time_left: Duration) -> Self {
+        let margin = Self::LEAST_MARGIN.max(time_left / 10).min(time_left / 2);
+        let end = now + time_left;
+        Self {
+            start_until: end - margin,
+            work_until: end - margin / 2,
+            settle_until: end - margin / 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_margin_is_half_a_second_a_tenth_or_half_of_what_is_left() {
+        let now = Instant::now();
+        let starts = |millis| Budget::new(now, Duration::from_millis(millis)).start_until - now;
+        assert_eq!(starts(3_000), Duration::from_millis(2_500));
+        assert_eq!(starts(60_000), Duration::from_millis(54_000));
+        assert_eq!(starts(400), Duration::from_millis(200));
+        assert_eq!(starts(0), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_begun_late_still_has_time_to_end() {
+        let budget = Budget::new(Instant::now(), Duration::from_secs(1));
+        assert!(budget.start_until < budget.work_until && budget.work_until < budget.settle_until);
+    }
+}

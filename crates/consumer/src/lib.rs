@@ -1,0 +1,70 @@
+//! What a Lambda function needs to consume Oncebox events with one effect each.
+//!
+//! SQS and Lambda deliver at least once: a message comes again after a crash, a lost reply, a
+//! visibility timeout, a redrive. This crate makes the *effect* happen once, by committing the
+//! record that says "this event has been consumed" together with the effect itself:
+//!
+//! | mode | the effect lives in | the record |
+//! |---|---|---|
+//! | `transactional` | DynamoDB | an item in the same `TransactWriteItems` |
+//! | `postgres` | Postgres | a row of `oncebox.inbox` in the same transaction |
+//!
+//! # Guarantees
+//! - Per consumer name and event id there is exactly one effect, however often, late or
+//!   concurrently the message is delivered, for as long as the record is kept (DynamoDB: 35 days by
+//!   default; Postgres: until rows of `oncebox.inbox` are deleted).
+//! - The same id with another payload is an error of its own, never taken for a duplicate.
+//! - On a FIFO queue a message is only worked on after all earlier ones of its group have been
+//!   done or set aside in the dead-letter queue.
+//! - A message that cannot succeed goes to the dead-letter queue with its reason and its original
+//!   body; its neighbours are not failed with it.
+//! - No error, log line or dead-letter attribute shows a payload.
+//!
+//! What is not guaranteed: anything that a handler does outside of its effects or its transaction
+//! (an HTTP call, a log line) happens once per *attempt*.
+//!
+//! # Reading order
+//! [`Consumer`] and its builder, [`HandlerError`], then the modes (`transactional` with
+//! `Effects`, `postgres`), `Consumer::settle_batch` for the flow of one batch, [`log`] for the
+//! names that appear in the log.
+
+#[cfg(not(any(feature = "dynamodb", feature = "postgres")))]
+compile_error!("choose where effects live: enable feature `dynamodb`, `postgres` or both");
+
+mod batch;
+mod builder;
+mod canonical;
+mod dead_letter;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+mod failure;
+mod handler;
+mod invocation;
+mod lane;
+pub mod log;
+mod outcome;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod record;
+mod retry_delay;
+mod run;
+mod start_error;
+
+pub use batch::{BatchError, Consumer, RecordReport, Settlement};
+pub use builder::{ConsumerBuilder, UnknownType};
+pub use failure::{HandlerError, Reason};
+pub use handler::Handler;
+pub use invocation::Invocation;
+pub use outcome::Outcome;
+pub use retry_delay::RetryDelay;
+pub use start_error::StartError;
+
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::{
+    Attribute, Check, Condition, Delete, DynamoDbDedupe, Effects, Key, Put, Transactional, TransactionalHandler,
+    Update, transactional,
+};
+#[cfg(feature = "postgres")]
+pub use postgres::{InTransaction, PostgresHandler, pool_from_env, postgres};
+#[cfg(feature = "postgres")]
+pub use sqlx::PgTransaction;

@@ -1,0 +1,108 @@
+//! What became of a record.
+
+use crate::failure::{Failure, Reason};
+
+/// What became of one record of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The effect was committed by this attempt.
+    Done,
+    /// The event had been consumed before, or is consumed by another copy in the same batch.
+    Duplicate,
+    /// Past its `expirytime`: dropped.
+    Expired,
+    /// Nobody handles this type and the consumer ignores such: dropped.
+    Ignored,
+    /// Back to the queue.
+    Retryable,
+    /// Can never succeed: set aside in the dead-letter queue, or, where that was not possible,
+    /// left to the queue's redrive policy.
+    Permanent,
+    /// Back to the queue without an attempt: no time left, or an earlier one of its group failed.
+    NotStarted,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of their declaration.
+    pub const ALL: [Self; 7] = [
+        Self::Done,
+        Self::Duplicate,
+        Self::Expired,
+        Self::Ignored,
+        Self::Retryable,
+        Self::Permanent,
+        Self::NotStarted,
+    ];
+
+    /// The word in the log, also the name of its count in the batch line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Duplicate => "duplicate",
+            Self::Expired => "expired",
+            Self::Ignored => "ignored",
+            Self::Retryable => "retryable",
+            Self::Permanent => "permanent",
+            Self::NotStarted => "not_started",
+        }
+    }
+}
+
+/// What an attempt came to, before anything is done about a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Done,
+    Duplicate,
+    Expired,
+    Ignored,
+    Failed(Failure),
+}
+
+impl From<Failure> for Verdict {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What is settled about a record: the outcome, and whether it goes back to its queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) outcome: Outcome,
+    pub(crate) is_failed: bool,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) error: Option<String>,
+}
+
+impl Settled {
+    pub(crate) fn acknowledged(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            is_failed: false,
+            reason: None,
+            error: None,
+        }
+    }
+
+    pub(crate) fn failed(outcome: Outcome, error: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            is_failed: true,
+            reason: None,
+            error: Some(error.into()),
+        }
+    }
+
+    /// What a copy of the same event gets, without an attempt of its own.
+    ///
+    /// A copy of one that was dealt with, dead-lettered included, is a duplicate; a copy of one
+    /// that goes back to the queue goes back too.
+    pub(crate) fn for_copy(&self) -> Self {
+        if self.is_failed {
+            self.clone()
+        } else {
+            Self::acknowledged(Outcome::Duplicate)
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `oncebox.inbox`: one row for each event that a consumer has consumed.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgPool, PgTransaction};
+use tokio::time::{Instant, timeout_at};
+
+use super::sql_error::describe;
+use crate::{
+    failure::Failure, handler::Attempt, invocation::Budget, outcome::Verdict, record::Content,
+};
+
+/// The inbox of a database.
+pub(crate) struct Inbox {
+    pool: PgPool,
+}
+
+/// How the work in a transaction went.
+enum Work {
+    /// The row is ours and the handler has done its work.
+    Ready,
+    /// There is nothing to commit.
+    Ended(Verdict),
+}
+
+impl Inbox {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Runs the handler in the transaction that records the event, and commits both or neither.
+    pub(crate) async fn consume(
+        &self,
+        consumer: &str,
+        content: &Content,
+        handler: &dyn Attempt<PgTransaction<'static>>,
+        budget: Budget,
+    ) -> Verdict {
+        let asked = Instant::now();
+        let begin = format!("BEGIN; {}", limits(budget.work_until));
+        let begun = timeout_at(budget.work_until, self.pool.begin_with(AssertSqlSafe(begin)));
+        let mut tx = match begun.await {
+            Ok(Ok(tx)) => tx,
+            Ok(Err(error)) => return retryable(&error),
+            Err(_) => return Failure::retryable("no connection to postgres within the time of this invocation").into(),
+        };
+        let worked = timeout_at(budget.work_until, async {
+            if asked.elapsed() > Duration::from_millis(50) {
+                // It waited for a connection, and the limits are those of before the wait.
+                sqlx::raw_sql(AssertSqlSafe(limits(budget.work_until))).execute(&mut *tx).await?;
+            }
+            work(&mut tx, consumer, content, handler).await
+        })
+        .await;
+        let verdict = match worked {
+            Ok(Ok(Work::Ready)) => return commit(tx, budget.settle_until).await,
+            Ok(Ok(Work::Ended(verdict))) => verdict,
+            Ok(Err(error)) => retryable(&error),
+            Err(_) => Failure::retryable("the handler was not done within the time of this invocation").into(),
+        };
+        // Awaited, not left to the drop: Lambda may freeze the process right after the answer, with
+        // the locks still held. `idle_in_transaction_session_timeout` is the net below.
+        let _ = timeout_at(budget.settle_until, tx.rollback()).await;
+        verdict
+    }
+}
+
+/// Limits for everything in the transaction, since a server works on for a client that is gone.
+fn limits(work_until: Instant) -> String {
+    let left = work_until.saturating_duration_since(Instant::now());
+    // 0 would mean no limit.
+    let ms = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
+    format!(
+        "SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}; \
+         SET LOCAL idle_in_transaction_session_timeout = {ms}"
+    )
+}
+
+async fn work(
+    tx: &mut PgTransaction<'static>,
+    consumer: &str,
+    content: &Content,
+    handler: &dyn Attempt<PgTransaction<'static>>,
+) -> Result<Work, sqlx::Error> {
+    let id = content.envelope.id.as_uuid();
+    // Where another transaction has inserted the row and not ended yet, this waits for its end.
+    let inserted = sqlx::query(
+        "INSERT INTO oncebox.inbox (consumer, event_id, payload_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(consumer)
+    .bind(id)
+    .bind(content.hash.as_bytes())
+    .execute(&mut **tx)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        let stored: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT payload_hash FROM oncebox.inbox WHERE consumer = $1 AND event_id = $2")
+                .bind(consumer)
+                .bind(id)
+                .fetch_optional(&mut **tx)
+                .await?;
+        return Ok(Work::Ended(match stored {
+            Some(hash) if hash == content.hash.as_bytes() => Verdict::Duplicate,
+            Some(_) => Failure::payload_mismatch().into(),
+            None => Failure::retryable("the inbox row went away while it was read").into(),
+        }));
+    }
+    if let Err(failure) = handler.attempt(content.envelope.clone(), tx).await {
+        return Ok(Work::Ended(failure.into()));
+    }
+    // COMMIT of a transaction in which a statement failed is a ROLLBACK and no error: a handler
+    // that swallows an error would have its message acknowledged without its effect. This statement
+    // fails there, and brings deferred constraints forward too.
+    sqlx::query("SET CONSTRAINTS ALL IMMEDIATE").execute(&mut **tx).await?;
+    Ok(Work::Ready)
+}
+
+/// Where the answer to the commit is lost, the message comes again and meets the row, if there is one.
+async fn commit(tx: PgTransaction<'static>, until: Instant) -> Verdict {
+    match timeout_at(until, tx.commit()).await {
+        Ok(Ok(())) => Verdict::Done,
+        // Refused, so not applied: a serialization failure, for instance.
+        Ok(Err(error @ sqlx::Error::Database(_))) => retryable(&error),
+        Ok(Err(error)) => Failure::retryable(format!("the outcome of the commit is unknown: {}", describe(&error))).into(),
+        Err(_) => Failure::retryable("the outcome of the commit is unknown: no answer in time").into(),
+    }
+}
+
+fn retryable(error: &sqlx::Error) -> Verdict {
+    Failure::retryable(describe(error)).into()
+}

@@ -1,0 +1,69 @@
+//! Why a consumer does not start.
+
+/// A fault in how a consumer is put together or in its environment, found before the first message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An environment variable is absent or empty.
+    #[error("environment variable `{name}` is not set; it must hold {holds}")]
+    MissingEnv {
+        /// The variable.
+        name: String,
+        /// What it is for.
+        holds: &'static str,
+    },
+    /// An environment variable cannot be used. The value is not shown: it may be a secret.
+    #[error("environment variable `{name}` is not {expected}")]
+    InvalidEnv {
+        /// The variable.
+        name: String,
+        /// What is expected.
+        expected: &'static str,
+    },
+    /// The name breaks the rule; it becomes part of every dedupe record.
+    #[error("consumer name `{name}` must be 1 to 100 letters, digits, `-`, `_` or `.`")]
+    InvalidName {
+        /// The name.
+        name: String,
+    },
+    /// Nothing to do.
+    #[error("consumer `{consumer}` handles no event type; call `.on` or `.on_any`")]
+    NoHandler {
+        /// The consumer.
+        consumer: String,
+    },
+    /// Two handlers for one type: only one could run.
+    #[error("event type `{event_type}` has two handlers; keep one")]
+    TwoHandlers {
+        /// The event type, `*` for `on_any`.
+        event_type: String,
+    },
+    /// A transactional handler without its dedupe table.
+    #[error("the handler of `{event_type}` is transactional; call `.dedupe(DynamoDbDedupe::from_env().await?)`")]
+    NoDedupe {
+        /// The event type, `*` for `on_any`.
+        event_type: String,
+    },
+    /// A Postgres handler without a database.
+    #[error("the handler of `{event_type}` works in Postgres; call `.postgres(pool_from_env()?)`")]
+    NoPostgres {
+        /// The event type, `*` for `on_any`.
+        event_type: String,
+    },
+    /// The Lambda runtime ended.
+    #[error("the Lambda runtime ended")]
+    Runtime(#[source] lambda_runtime::Error),
+}
+
+/// Reads a variable that must be there.
+pub(crate) fn required_env(name: &str, holds: &'static str) -> Result<String, StartError> {
+    optional_env(name).ok_or_else(|| StartError::MissingEnv {
+        name: name.to_owned(),
+        holds,
+    })
+}
+
+/// Reads a variable; an empty one counts as absent, since templates cannot leave one out.
+pub(crate) fn optional_env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

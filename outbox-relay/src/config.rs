@@ -1,0 +1,113 @@
+//! `relay.toml`, read once into one validated value.
+//!
+//! ```toml
+//! [database]
+//! url = "env:DATABASE_URL"
+//!
+//! [http]
+//! listen = "127.0.0.1:9464"          # /healthz, /readyz, /metrics
+//!
+//! [[sink]]
+//! name = "invoice-commands"
+//! match = { type = "invoice.create.*", kind = "command" }
+//! sqs = { queue = "invoice-commands.fifo" }
+//! ```
+//!
+//! Every string may be `"env:NAME"`, which is the value of that environment variable.
+
+mod environment;
+mod file;
+mod pattern;
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use secrecy::SecretString;
+
+use crate::log::{page::Selection, store::Start};
+
+/// The relay's configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Connection URL of the database with the outbox.
+    pub database_url: SecretString,
+    /// Where health and metrics are served; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Longest that a stopping relay waits for answers.
+    pub drain_timeout: Duration,
+    /// The sinks, at least one.
+    pub sinks: Vec<SinkConfig>,
+}
+
+/// One sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkConfig {
+    /// Its name, which its cursors go by.
+    pub name: String,
+    /// Which events it wants.
+    pub selection: Selection,
+    /// Where they go.
+    pub target: TargetConfig,
+    /// Requests in flight at once.
+    pub max_in_flight: usize,
+    /// Where in the log it begins when it is new.
+    pub start: Start,
+}
+
+/// Where a sink's events go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetConfig {
+    /// An SQS queue by name, URL or ARN.
+    Sqs {
+        /// The queue.
+        queue: String,
+    },
+}
+
+/// What is wrong with the configuration; names the key and the fix.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {key}: {problem}")]
+pub struct ConfigError {
+    /// The file, as given.
+    pub file: String,
+    /// The key's path, such as `sink[0].sqs.queue`; `configuration` when it is the whole file.
+    pub key: String,
+    /// What is wrong and what to write instead; never a value.
+    pub problem: String,
+}
+
+impl Config {
+    /// Reads and validates a file. `environment` looks up what `env:NAME` stands for.
+    ///
+    /// # Errors
+    /// The first fault, by key.
+    pub fn load(path: &Path, environment: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let named = |(key, problem)| ConfigError {
+            file: path.display().to_string(),
+            key,
+            problem,
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let problem = format!("cannot be read ({error}); pass the path of a relay.toml with --config");
+            named(("configuration".to_owned(), problem))
+        })?;
+        Self::parse(&text, environment).map_err(named)
+    }
+
+    fn parse(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Fault> {
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| {
+            let line = error
+                .span()
+                .map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let problem = format!("is no TOML at line {line}: {}", error.message());
+            ("configuration".to_owned(), problem)
+        })?;
+        environment::resolve(&mut table, &environment)?;
+        file::read(table)
+    }
+}
+
+/// A key's path, and what is wrong with it.
+type Fault = (String, String);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+use secrecy::ExposeSecret as _;
+
+use super::*;
+
+const GOOD: &str = r#"
+[database]
+url = "env:DATABASE_URL"
+
+[http]
+listen = "127.0.0.1:0"
+
+[[sink]]
+name = "commands"
+match = { type = "invoice.create.*", kind = "command" }
+sqs = { queue = "env:QUEUE" }
+
+[[sink]]
+name = "tap"
+match = { tenant = ["acme", "default"] }
+sqs = { queue = "tap" }
+max_in_flight = 4
+start = "now"
+"#;
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "DATABASE_URL" => Some("postgres://u:secret@localhost:5432/db".to_owned()),
+        "QUEUE" => Some("q.fifo".to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn fault(text: &str) -> (String, String) {
+    Config::parse(text, environment).expect_err("a fault")
+}
+
+#[test]
+fn a_file_is_read_with_its_defaults() {
+    let config = Config::parse(GOOD, environment).unwrap();
+    assert_eq!(
+        config.database_url.expose_secret(),
+        "postgres://u:secret@localhost:5432/db"
+    );
+    let [commands, tap] = config.sinks.as_slice() else {
+        panic!("two sinks")
+    };
+    assert_eq!(
+        commands.selection.types.as_deref(),
+        Some(&["invoice.create.%".to_owned()][..])
+    );
+    assert_eq!(
+        commands.target,
+        TargetConfig::Sqs {
+            queue: "q.fifo".to_owned()
+        }
+    );
+    assert_eq!((commands.max_in_flight, commands.start), (16, Start::Beginning));
+    assert_eq!((tap.max_in_flight, tap.start), (4, Start::Now));
+    assert_eq!(tap.selection.types, None);
+}
+
+#[test]
+fn each_fault_names_its_key_and_the_fix() {
+    let change = |from: &str, to: &str| {
+        assert!(GOOD.contains(from), "{from}");
+        fault(&GOOD.replacen(from, to, 1))
+    };
+    let cases = [
+        (
+            change("kind = \"command\"", "knd = \"command\""),
+            "sink[0].match.knd",
+            "unknown field",
+        ),
+        (change("[http]", "[htp]"), "htp", "unknown field"),
+        (
+            change("listen = \"127.0.0.1:0\"", "listen = \"localhost\""),
+            "http.listen",
+            "127.0.0.1:9464",
+        ),
+        (
+            change("\"env:QUEUE\"", "\"env:NOPE\""),
+            "sink[0].sqs.queue",
+            "`NOPE` is not set",
+        ),
+        (
+            change("\"env:QUEUE\"", "\"env:EMPTY\""),
+            "sink[0].sqs.queue",
+            "`EMPTY` is empty",
+        ),
+        (change("\"env:QUEUE\"", "\"\""), "sink[0].sqs.queue", "is empty"),
+        (
+            change("\"env:DATABASE_URL\"", "\"mysql://x\""),
+            "database.url",
+            "postgres://",
+        ),
+        (
+            change("name = \"tap\"", "name = \"commands\""),
+            "sink[1].name",
+            "another sink",
+        ),
+        (
+            change("name = \"tap\"", "name = \"Tap!\""),
+            "sink[1].name",
+            "lower-case",
+        ),
+        (change("sqs = { queue = \"tap\" }", ""), "sink[1].sqs", "is missing"),
+        (
+            change("invoice.create.*", "Invoice.*"),
+            "sink[0].match.type",
+            "lower-case",
+        ),
+        (
+            change("\"command\"", "\"order\""),
+            "sink[0].match.kind",
+            "`event`, `command`",
+        ),
+        (
+            change("[\"acme\", \"default\"]", "[]"),
+            "sink[1].match.tenant",
+            "empty list",
+        ),
+        (
+            change("[\"acme\", \"default\"]", "7"),
+            "sink[1].match.tenant",
+            "a string or an array",
+        ),
+        (
+            change("max_in_flight = 4", "max_in_flight = 0"),
+            "sink[1].max_in_flight",
+            "1 to 256",
+        ),
+        (
+            change("max_in_flight = 4", "max_in_flight = -1"),
+            "sink[1].max_in_flight",
+            "invalid value",
+        ),
+        (
+            change("start = \"now\"", "start = \"later\""),
+            "sink[1].start",
+            "unknown variant",
+        ),
+        (
+            change("url = \"env:DATABASE_URL\"", ""),
+            "database",
+            "missing field `url`",
+        ),
+        (fault("[database]\nurl = \"postgres://x/y\""), "sink", "at least one"),
+        (fault("[database\n"), "configuration", "line 1"),
+    ];
+    for ((key, problem), expected_key, expected_problem) in cases {
+        assert!(
+            key.starts_with(expected_key) || expected_key.starts_with(&key),
+            "{key}: {problem} (expected {expected_key})"
+        );
+        assert!(
+            problem.contains(expected_problem),
+            "{key}: {problem} (expected {expected_problem})"
+        );
+    }
+}
+
+#[test]
+fn no_fault_shows_a_secret() {
+    let text = GOOD.replace("env:DATABASE_URL", "postgres:secret-canary:///x y");
+    let (key, problem) = fault(&text);
+    assert!(!problem.contains("secret-canary"), "{key}: {problem}");
+}

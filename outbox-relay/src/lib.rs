@@ -1,0 +1,25 @@
+//! The relay: reads the outbox log and publishes it.
+//!
+//! ```text
+//! oncebox.event ──► log (what is new?) ──► sink (what may go next?) ──► publish (to the target)
+//!                    ▲                       │
+//!                    └────── cursor ◄────────┘
+//! ```
+//!
+//! # Guarantees
+//! - Every event whose transaction commits is published at least once to every sink that wants it;
+//!   an event whose transaction rolls back never is.
+//! - On a FIFO queue the events of a key are first sent in the order of their `sequence`, and none
+//!   before its predecessor was confirmed.
+//! - The cursor moves only over events that the target confirmed, so a crash repeats at most a
+//!   window and loses nothing.
+//!
+//! # Reading order
+//! [`log`], [`sink`], [`publish`]; then [`config`], [`telemetry`] and [`command`].
+
+pub mod command;
+pub mod config;
+pub mod log;
+pub mod publish;
+pub mod sink;
+pub mod telemetry;

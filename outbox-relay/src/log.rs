@@ -1,0 +1,21 @@
+//! Reading the log without losing or stalling.
+//!
+//! A cursor is a snapshot: all that it sees is published. To read on, the relay takes a newer
+//! snapshot and publishes the difference, in the order of `seq`. A transaction that commits late is
+//! in the difference whenever it commits; one that never commits holds nobody up; one that rolls
+//! back is never seen.
+//!
+//! # Reading order
+//! [`snapshot`] (what Postgres says is visible), [`cursor`] (the pure rule: base, run, horizon),
+//! [`page`] (the rows of a run), [`store`] (the cursor's row and its epoch).
+
+pub mod cursor;
+pub mod page;
+pub mod snapshot;
+pub mod store;
+
+/// A position in the log: the value of `seq`, which starts at 1.
+pub type Seq = i64;
+
+/// A transaction id as Postgres' 64-bit `xid8`, in the `bigint` that the log keeps it in.
+pub type Xid = i64;

@@ -1,0 +1,198 @@
+//! The rows of a run, a bounded page at a time.
+
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use uuid::Uuid;
+
+use super::{
+    Seq,
+    cursor::{Horizon, Run, Stretch},
+};
+
+/// Which events a sink wants, in the form that the query takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// SQL `LIKE` patterns of the type; `None` for all.
+    pub types: Option<Vec<String>>,
+    /// Kinds; `None` for all.
+    pub kinds: Option<Vec<String>>,
+    /// Tenants; `None` for all.
+    pub tenants: Option<Vec<String>>,
+    /// Shards of 16 buckets each; `None` for all sixteen.
+    pub shards: Option<Vec<i16>>,
+}
+
+/// One row of `oncebox.event`.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Position in the log.
+    pub seq: Seq,
+    /// The event's id.
+    pub id: Uuid,
+    /// The event's type.
+    pub event_type: String,
+    /// The ordering key.
+    pub key: Option<String>,
+    /// Position within the key.
+    pub key_seq: Option<i64>,
+    /// The tenant.
+    pub tenant: String,
+    /// The kind, as on the wire.
+    pub kind: String,
+    /// The source.
+    pub source: String,
+    /// Start of the transaction, microseconds since the Unix epoch.
+    pub time_micros: i64,
+    /// Further attributes, a JSON object as text.
+    pub headers: String,
+    /// The data, JSON as text.
+    pub data: String,
+}
+
+/// Rows in rising order of `seq`, and how far the log has been read with them.
+#[derive(Debug)]
+pub struct Page {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// No row of the run that the selection wants lies between the last row and here.
+    pub read_to: Seq,
+}
+
+/// How much one page may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct PageLimits {
+    /// Positions of the log per page, and so rows at most.
+    pub span: Seq,
+    /// Bytes of data per page; a page holds at least one row, whatever its size.
+    pub max_bytes: i64,
+}
+
+/// Takes a look at the log's end.
+///
+/// `seq_before` is what an earlier look found, or [`sequence_position`]: it has to be read in a
+/// statement before this one, so that it is older than the snapshot.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn look(connection: &mut PgConnection, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
+    // The statement's snapshot is taken before its expressions run, so last_value is the later one.
+    let row = sqlx::query(
+        "select pg_current_snapshot()::text, (select case when is_called then last_value else 0 end from oncebox.event_seq)",
+    )
+    .fetch_one(connection)
+    .await?;
+    let text: String = row.try_get(0)?;
+    let snapshot = text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok(Horizon {
+        snapshot,
+        seq_before,
+        seq_after: row.try_get(1)?,
+    })
+}
+
+/// The sequence's position: the last `seq` given out, 0 before the first.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn sequence_position(connection: &mut PgConnection) -> Result<Seq, sqlx::Error> {
+    sqlx::query_scalar("select case when is_called then last_value else 0 end from oncebox.event_seq")
+        .fetch_one(connection)
+        .await
+}
+
+/// Reads the rows of `run` after `position`; `None` when there is nothing more in it.
+///
+/// # Errors
+/// Whatever the database says.
+///
+/// # Cancel safety
+/// Reads only; a cancelled call leaves the connection unusable for others until it is closed.
+pub async fn read(
+    connection: &mut PgConnection,
+    run: &Run,
+    selection: &Selection,
+    position: Seq,
+    limits: PageLimits,
+) -> Result<Option<Page>, sqlx::Error> {
+    let late = run.late_xids();
+    let Some(stretch) = run.next_stretch(position, limits.span) else {
+        return Ok(None);
+    };
+    let (query, up_to) = match stretch {
+        Stretch::Late { up_to } => (LATE_ROWS, up_to),
+        Stretch::New { up_to } => (NEW_ROWS, up_to),
+    };
+    let rows = sqlx::query(query)
+        .bind(position)
+        .bind(up_to)
+        .bind(&late)
+        .bind(run.base.snapshot.xmax())
+        .bind(run.target.snapshot.xmax())
+        .bind(run.target.snapshot.xip())
+        .bind(&selection.types)
+        .bind(&selection.kinds)
+        .bind(&selection.tenants)
+        .bind(&selection.shards)
+        .bind(limits.span)
+        .bind(limits.max_bytes)
+        .fetch_all(connection)
+        .await?;
+
+    let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get("found"))?;
+    let rows: Vec<Row> = rows.iter().map(decode).collect::<Result<_, _>>()?;
+    // Cut short by bytes or, for late rows, by the limit: read on from the last row.
+    let is_cut = i64::try_from(rows.len()).unwrap_or(i64::MAX) < found
+        || (matches!(stretch, Stretch::Late { .. }) && found >= limits.span);
+    let read_to = match rows.last() {
+        Some(last) if is_cut => last.seq,
+        _ => up_to,
+    };
+    Ok(Some(Page { rows, read_to }))
+}
+
+macro_rules! page_query {
+    ($rows:literal) => {
+        concat!(
+            "select seq, id, type, key, key_seq, tenant, kind, source, time_micros, headers, data, found from (
+               select e.*, count(*) over () as found, sum(bytes) over (order by seq rows unbounded preceding) as bytes_so_far
+               from (
+                 select seq, bytes, id, type, key, key_seq, tenant, kind, source,
+                        (extract(epoch from time) * 1000000)::bigint as time_micros,
+                        headers::text as headers, data::text as data
+                 from oncebox.event
+                 where seq > $1 and seq <= $2 and ",
+            $rows,
+            "
+                   and xid <> all($6)
+                   and ($7::text[] is null or type like any($7))
+                   and ($8::text[] is null or kind = any($8))
+                   and ($9::text[] is null or tenant = any($9))
+                   and ($10::smallint[] is null or (bucket >> 4)::smallint = any($10))
+                 order by seq limit $11
+               ) e
+             ) p
+             where bytes_so_far - bytes < $12
+             order by seq"
+        )
+    };
+}
+
+/// New rows lie within `span` positions: whatever plan Postgres chooses, it touches no more.
+const NEW_ROWS: &str = page_query!("xid < $5 and (xid >= $4 or xid = any($3))");
+/// Late rows may lie anywhere below the base, but they are few and the index on `xid` finds them.
+const LATE_ROWS: &str = page_query!("xid < least($4, $5) and xid = any($3)");
+
+fn decode(row: &PgRow) -> Result<Row, sqlx::Error> {
+    Ok(Row {
+        seq: row.try_get("seq")?,
+        id: row.try_get("id")?,
+        event_type: row.try_get("type")?,
+        key: row.try_get("key")?,
+        key_seq: row.try_get("key_seq")?,
+        tenant: row.try_get("tenant")?,
+        kind: row.try_get("kind")?,
+        source: row.try_get("source")?,
+        time_micros: row.try_get("time_micros")?,
+        headers: row.try_get("headers")?,
+        data: row.try_get("data")?,
+    })
+}

@@ -1,0 +1,60 @@
+//! The relay's command line.
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use outbox_relay::{
+    command::{self, Failure, FailureKind},
+    telemetry::logging,
+};
+use secrecy::SecretString;
+
+/// Publishes the events of a Postgres outbox to SQS.
+///
+/// Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration (a missing queue
+/// included), 3 the database cannot be reached or lacks the schema.
+#[derive(Debug, Parser)]
+#[command(version, verbatim_doc_comment)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Publish until told to stop (SIGTERM or Ctrl-C drains).
+    Run {
+        /// The configuration.
+        #[arg(long, short, default_value = "relay.toml", env = "OUTBOX_RELAY_CONFIG")]
+        config: PathBuf,
+    },
+    /// Bring schema `oncebox` in the database up to date; safe to run at any time.
+    Migrate {
+        /// Print the SQL instead of running it.
+        #[arg(long)]
+        print: bool,
+        /// Where the database is: postgres://user:password@host:port/database
+        #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+        database_url: Option<SecretString>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Run { config } => match logging::start() {
+            Ok(()) => command::run::run(&config).await,
+            Err(error) => Err(Failure::new(FailureKind::Usage, error)),
+        },
+        Command::Migrate { print: true, .. } => command::migrate::print(),
+        Command::Migrate { database_url, .. } => command::migrate::apply(database_url).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "outbox-relay: {failure}");
+            failure.exit_code()
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! An event as a target takes it: envelope, attributes, group.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use oncebox_envelope::{EnvelopeError, Kind, RawEnvelope, Sequence, attribute::AttributeError, wire};
+use serde_json::{Map, Value, value::RawValue};
+use sha2::{Digest as _, Sha256};
+
+use crate::log::page::Row;
+
+/// An event as a target takes it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The envelope's id, as on the wire.
+    pub id: String,
+    /// The envelope as JSON.
+    pub body: String,
+    /// Message attributes by name; all are strings.
+    pub attributes: Vec<(&'static str, String)>,
+    /// The ordering key, if order was asked for.
+    pub key: Option<String>,
+    /// The tenant.
+    pub tenant: String,
+}
+
+/// Why a row of the log is no valid envelope. `oncebox.enqueue` lets no such row in, so somebody
+/// wrote to the table directly.
+#[derive(Debug, thiserror::Error)]
+#[error("event {seq} of the log is not valid: {source}")]
+pub struct InvalidRow {
+    /// The row's position.
+    pub seq: i64,
+    /// What is wrong with it.
+    #[source]
+    pub source: EnvelopeError,
+}
+
+impl Message {
+    /// Makes the message of a row.
+    ///
+    /// # Errors
+    /// [`InvalidRow`] when the row breaks a rule of the envelope.
+    pub fn of(row: Row) -> Result<Self, InvalidRow> {
+        let seq = row.seq;
+        let envelope = envelope(row).map_err(|source| InvalidRow { seq, source })?;
+        let mut attributes = vec![
+            (wire::ATTRIBUTE_ID, envelope.id.to_string()),
+            (wire::ATTRIBUTE_TYPE, envelope.event_type.to_string()),
+            (wire::ATTRIBUTE_KIND, envelope.kind.to_string()),
+            (wire::ATTRIBUTE_TENANT, envelope.tenant.to_string()),
+            (wire::ATTRIBUTE_CONTENT_TYPE, wire::ENVELOPE_CONTENT_TYPE.to_owned()),
+        ];
+        if let Some(trace_parent) = &envelope.trace_parent {
+            attributes.push((wire::ATTRIBUTE_TRACE_PARENT, trace_parent.to_string()));
+        }
+        Ok(Self {
+            id: envelope.id.to_string(),
+            body: without_noncharacters(envelope.to_json()),
+            attributes,
+            key: envelope.partition_key.map(|key| key.to_string()),
+            tenant: envelope.tenant.to_string(),
+        })
+    }
+
+    /// What the message counts against a limit: the body and the names, types and values of the
+    /// attributes (Amazon SQS developer guide, "Message metadata").
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        const TYPE: usize = "String".len();
+        let attributes = self.attributes.iter();
+        self.body.len()
+            + attributes
+                .map(|(name, value)| name.len() + TYPE + value.len())
+                .sum::<usize>()
+    }
+
+    /// The message group for SQS and SNS: on FIFO the key, else (and on standard queues, for
+    /// fairness) the tenant.
+    #[must_use]
+    pub fn group(&self, is_fifo: bool) -> String {
+        match &self.key {
+            Some(key) if is_fifo => group_id(key),
+            _ => group_id(&self.tenant),
+        }
+    }
+}
+
+/// A `MessageGroupId` has at most 128 characters, letters, digits and ASCII punctuation (Amazon SQS
+/// API reference, `SendMessage`). Anything else is represented by its SHA-256.
+fn group_id(name: &str) -> String {
+    let is_allowed = name.len() <= 128 && name.bytes().all(|b| b.is_ascii_graphic());
+    if is_allowed {
+        name.to_owned()
+    } else {
+        let digest = Sha256::digest(name.as_bytes());
+        digest
+            .iter()
+            .fold("sha256-".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
+    }
+}
+
+/// SQS takes no U+FFFE and U+FFFF (API reference, `SendMessage`), JSON does: they can only stand
+/// within strings, where an escape means the same.
+fn without_noncharacters(json: String) -> String {
+    if json.contains(['\u{fffe}', '\u{ffff}']) {
+        json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+    } else {
+        json
+    }
+}
+
+fn envelope(row: Row) -> Result<RawEnvelope, EnvelopeError> {
+    let invalid = |attribute: &str, reason: AttributeError| EnvelopeError::Invalid {
+        attribute: attribute.to_owned(),
+        reason,
+    };
+    let format = |attribute: &str, expected: &'static str| invalid(attribute, AttributeError::Format { expected });
+    let time =
+        Timestamp::from_microsecond(row.time_micros).map_err(|_| format("time", "a time within jiff's range"))?;
+    let data = RawValue::from_string(row.data).map_err(|_| format("data", "JSON"))?;
+    let sequence = row.key_seq.map(Sequence::new).transpose();
+    let mut envelope = RawEnvelope {
+        id: row.id.into(),
+        source: row.source.parse().map_err(|e| invalid("source", e))?,
+        event_type: row.event_type.parse().map_err(|e| invalid("type", e))?,
+        time,
+        partition_key: row
+            .key
+            .map(|key| key.parse())
+            .transpose()
+            .map_err(|e| invalid("partitionkey", e))?,
+        sequence: sequence.map_err(|e| invalid("sequence", e))?,
+        tenant: row.tenant.parse().map_err(|e| invalid("tenant", e))?,
+        kind: row.kind.parse::<Kind>().map_err(|e| invalid("kind", e))?,
+        correlation_id: None,
+        causation_id: None,
+        reply_to: None,
+        trace_parent: None,
+        trace_state: None,
+        expiry_time: None,
+        data_ref: None,
+        extensions: BTreeMap::new(),
+        data: Some(data),
+    };
+    if row.headers != "{}" {
+        let headers: Map<String, Value> =
+            serde_json::from_str(&row.headers).map_err(|_| format("headers", "a JSON object"))?;
+        envelope.set_headers(headers)?;
+    }
+    Ok(envelope)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Keeps a sink running: connects, takes over the cursors, runs the pipelines, starts again.
+//!
+//! Whatever a pipeline held in memory is dropped with its connection. After a crash Postgres may
+//! give out transaction ids and sequence numbers again that were never made durable, so only a
+//! place that was saved may be trusted afterwards.
+
+use std::{sync::Arc, time::Duration};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    backoff,
+    pipeline::{self, PipelineError, STATEMENT_TIMEOUT, Sink},
+};
+use crate::{
+    log::store::{self, Claim, Start},
+    publish::{FailureClass, Publisher},
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A session that lasted this long was sound: the next failure is the first of a new row.
+const STEADY: Duration = Duration::from_secs(30);
+
+/// The text is no connection URL of Postgres.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is no Postgres URL; write postgres://user:password@host:port/database")]
+pub struct NotAPostgresUrl;
+
+/// How to reach the database.
+#[derive(Debug, Clone)]
+pub struct Database {
+    options: PgConnectOptions,
+}
+
+impl Database {
+    /// Reads a connection URL: `postgres://user:password@host:port/database`.
+    ///
+    /// # Errors
+    /// The URL is none of Postgres; the error shows nothing of it.
+    pub fn new(url: &SecretString) -> Result<Self, NotAPostgresUrl> {
+        // sqlx takes any scheme; somebody else's URL must not be taken for ours.
+        let parsed = url::Url::parse(url.expose_secret()).map_err(|_| NotAPostgresUrl)?;
+        if !matches!(parsed.scheme(), "postgres" | "postgresql") || parsed.cannot_be_a_base() {
+            return Err(NotAPostgresUrl);
+        }
+        let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| NotAPostgresUrl)?;
+        Ok(Self {
+            options: options.application_name("outbox-relay").disable_statement_logging(),
+        })
+    }
+
+    /// Opens a connection, within 5 s.
+    ///
+    /// # Errors
+    /// Whatever the database or the network says.
+    pub async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        match timeout(CONNECT_TIMEOUT, self.options.connect()).await {
+            Ok(connected) => connected,
+            Err(_) => Err(sqlx::Error::Io(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                "no answer within 5 s",
+            ))),
+        }
+    }
+}
+
+/// Runs a sink until it is told to end. Errors of the database are survived; the sink starts again
+/// from the saved cursor, with backoff.
+///
+/// # Errors
+/// [`PipelineError::Superseded`] when another relay took over, and [`PipelineError::Panicked`].
+pub async fn supervise<P: Publisher>(
+    sink: Arc<Sink<P>>,
+    database: Database,
+    owner: String,
+    start: Start,
+    end: CancellationToken,
+) -> Result<(), PipelineError> {
+    let mut failures = 0;
+    loop {
+        let began = Instant::now();
+        let outcome = session(&sink, &database, &owner, start, &end).await;
+        if began.elapsed() > STEADY {
+            failures = 0;
+        }
+        sink.metrics.ready(false);
+        match outcome {
+            Ok(()) => return Ok(()),
+            Err(error @ (PipelineError::Superseded { .. } | PipelineError::Panicked)) => return Err(error),
+            Err(error @ (PipelineError::Database(_) | PipelineError::Timeout | PipelineError::InvalidRow(_))) => {
+                if end.is_cancelled() {
+                    tracing::warn!(sink = sink.name, reason = %error, "ended without saving the cursor; some events will be published again");
+                    return Ok(());
+                }
+                failures += 1;
+                let wait = backoff::delay(FailureClass::Throttled, failures, rand::random());
+                let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                tracing::error!(sink = sink.name, reason = %error, attempt = failures, retry_in_ms, "the sink stopped and will start again from its cursor");
+                let _ = timeout(wait, end.cancelled()).await;
+            }
+        }
+    }
+}
+
+async fn session<P: Publisher>(
+    sink: &Arc<Sink<P>>,
+    database: &Database,
+    owner: &str,
+    start: Start,
+    end: &CancellationToken,
+) -> Result<(), PipelineError> {
+    if end.is_cancelled() {
+        return Ok(());
+    }
+    let mut connection = database.connect().await?;
+    let claims = timeout(
+        STATEMENT_TIMEOUT,
+        store::claim(&mut connection, &sink.name, owner, start),
+    )
+    .await
+    .map_err(|_| PipelineError::Timeout)??;
+    connection.close().await?;
+    tracing::info!(sink = sink.name, groups = claims.len(), "took over the sink's cursors");
+    sink.metrics.ready(true);
+
+    // Shards that stand at the same place share one pipeline, so that sixteen do not read the log
+    // sixteen times. One that fails ends the others: they all start again from what is saved.
+    let ended = end.child_token();
+    let mut pipelines = JoinSet::new();
+    for claim in claims {
+        pipelines.spawn(one(Arc::clone(sink), database.clone(), claim, ended.clone()));
+    }
+    let mut outcome = Ok(());
+    while let Some(result) = pipelines.join_next().await {
+        let result = result.unwrap_or(Err(PipelineError::Panicked));
+        if result.is_err() {
+            ended.cancel();
+            if outcome.is_ok() {
+                outcome = result;
+            }
+        }
+    }
+    outcome
+}
+
+async fn one<P: Publisher>(
+    sink: Arc<Sink<P>>,
+    database: Database,
+    claim: Claim,
+    end: CancellationToken,
+) -> Result<(), PipelineError> {
+    let mut connection = database.connect().await?;
+    let sink = match claim.shards.len() {
+        n if n == usize::from(store::SHARDS.unsigned_abs()) => sink,
+        _ => Arc::new(sink.for_shards(claim.shards.iter().map(|(shard, _)| *shard).collect())),
+    };
+    pipeline::run(sink, claim, &mut connection, &end).await?;
+    Ok(connection.close().await?)
+}

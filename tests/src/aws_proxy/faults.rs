@@ -1,0 +1,114 @@
+//! What can happen to a request.
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    body::Body,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::Response,
+};
+use serde_json::{Value, json};
+
+use super::{Entry, Gate};
+
+/// What happens to a request.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Nothing: it goes through.
+    None,
+    /// Answered with this status and AWS's `InternalFailure` or `ServiceUnavailable`; not applied.
+    Status(u16),
+    /// Answered as SQS answers who asks too often; not applied.
+    Throttled,
+    /// Refused as SQS refuses whom a policy does not allow; not applied.
+    AccessDenied,
+    /// Answered with 200; the chosen entries are `Failed` and not applied.
+    FailEntries(Chosen),
+    /// Answered with 200; the chosen entries are not applied and not mentioned.
+    ForgetEntries(Chosen),
+    /// Applied, and the connection is cut instead of an answer.
+    LoseReply,
+    /// Held until the test decides; see [`Gate`].
+    Hold(Moment, Gate),
+    /// Answered as if SQS had taken all entries; LocalStack never sees them. For volume.
+    Swallow,
+}
+
+/// When a request is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before AWS has it.
+    BeforeApplied,
+    /// After AWS has done it, before its caller knows.
+    BeforeReply,
+}
+
+/// A choice among the entries of a batch.
+#[derive(Clone)]
+pub struct Chosen(Arc<dyn Fn(&Entry) -> bool + Send + Sync>);
+
+impl Fault {
+    /// `Failed` for the entries with this key.
+    #[must_use]
+    pub fn fail_key(key: &str) -> Self {
+        let key = key.to_owned();
+        Self::fail(move |entry| entry.key.as_ref() == Some(&key))
+    }
+
+    /// `Failed` for the entries that are chosen.
+    #[must_use]
+    pub fn fail(chosen: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Self {
+        Self::FailEntries(Chosen(Arc::new(chosen)))
+    }
+
+    /// No word about the entries that are chosen.
+    #[must_use]
+    pub fn forget(chosen: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Self {
+        Self::ForgetEntries(Chosen(Arc::new(chosen)))
+    }
+}
+
+impl Chosen {
+    pub(super) fn has(&self, entry: &Entry) -> bool {
+        (self.0)(entry)
+    }
+}
+
+impl fmt::Debug for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Chosen")
+    }
+}
+
+/// An error in AWS's JSON protocol.
+pub(super) fn error(status: u16, code: &str) -> Response {
+    let body = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": "a test asked for this" });
+    answer(status, &body)
+}
+
+/// What SQS says of entries that it did not take.
+pub(super) fn failed<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
+    let say = |entry: &Entry| {
+        json!({ "Id": entry.entry_id, "Code": "InternalError", "Message": "a test asked for this", "SenderFault": false })
+    };
+    entries.map(say).collect()
+}
+
+/// What SQS says of entries that it took.
+pub(super) fn successful<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
+    let say = |entry: &Entry| {
+        json!({
+            "Id": entry.entry_id,
+            "MessageId": uuid::Uuid::new_v4(),
+            "MD5OfMessageBody": "00000000000000000000000000000000",
+        })
+    };
+    entries.map(say).collect()
+}
+
+pub(super) fn answer(status: u16, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/x-amz-json-1.0"));
+    response
+}

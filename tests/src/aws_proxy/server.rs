@@ -1,0 +1,170 @@
+//! The proxy's HTTP side.
+
+use std::{panic, sync::{Arc, Mutex}};
+
+use anyhow::{Context, Result};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header},
+    response::Response,
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use super::{
+    Entry, Fault, Moment, Request, Rule,
+    faults::{answer, error, failed, successful},
+    gate::Decision,
+    record::Record,
+};
+
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+pub(super) struct Inner {
+    upstream: String,
+    client: reqwest::Client,
+    pub(super) rules: Mutex<Vec<Rule>>,
+    pub(super) record: Mutex<Record>,
+}
+
+/// What becomes of a request.
+enum Answer {
+    Reply(Response),
+    /// The connection is cut.
+    Cut,
+}
+
+impl Inner {
+    pub(super) fn new(upstream: String) -> Self {
+        Self { upstream, client: reqwest::Client::new(), rules: Mutex::default(), record: Mutex::default() }
+    }
+
+    /// Does what the rules say. Runs to its end even when the caller is gone: what a killed process
+    /// had handed over may still arrive.
+    async fn handle(&self, request: Request) -> Answer {
+        let send = request.is_send().then(|| self.record().begin(&request.entries));
+        let done = self.carry_out(&request, send).await;
+        if let Some(send) = send {
+            self.record().end(send);
+        }
+        done.unwrap_or_else(|problem| {
+            eprintln!("the proxy could not forward {}: {problem:#}", request.operation);
+            Answer::Reply(error(502, "ServiceUnavailable"))
+        })
+    }
+
+    async fn carry_out(&self, request: &Request, send: Option<usize>) -> Result<Answer> {
+        let reply = match self.fault_for(request) {
+            Fault::None => self.forward(request, send).await?,
+            Fault::Status(status) => error(status, if status == 503 { "ServiceUnavailable" } else { "InternalFailure" }),
+            Fault::Throttled => error(400, "RequestThrottled"),
+            Fault::AccessDenied => error(403, "AccessDeniedException"),
+            Fault::FailEntries(chosen) => self.forward_without(request, send, |entry| chosen.has(entry), true).await?,
+            Fault::ForgetEntries(chosen) => self.forward_without(request, send, |entry| chosen.has(entry), false).await?,
+            Fault::LoseReply => {
+                self.forward(request, send).await?;
+                return Ok(Answer::Cut);
+            }
+            Fault::Hold(Moment::BeforeApplied, gate) => match gate.pass().await {
+                Decision::GoOn => self.forward(request, send).await?,
+                Decision::Discard => error(503, "ServiceUnavailable"),
+            },
+            Fault::Hold(Moment::BeforeReply, gate) => {
+                let reply = self.forward(request, send).await?;
+                match gate.pass().await {
+                    Decision::GoOn => reply,
+                    Decision::Discard => return Ok(Answer::Cut),
+                }
+            }
+            Fault::Swallow => {
+                if let Some(send) = send {
+                    self.record().take(send, &request.entries);
+                }
+                answer(200, &json!({ "Successful": successful(request.entries.iter()), "Failed": [] }))
+            }
+        };
+        Ok(Answer::Reply(reply))
+    }
+
+    async fn forward(&self, request: &Request, send: Option<usize>) -> Result<Response> {
+        let (status, headers, body) = self.ask_upstream(request).await?;
+        if let (Some(send), true) = (send, status.is_success()) {
+            let said: Value = serde_json::from_slice(&body)?;
+            let ids: Vec<&str> = said["Successful"].as_array().into_iter().flatten().filter_map(|e| e["Id"].as_str()).collect();
+            let taken: Vec<Entry> = request.entries.iter().filter(|e| ids.contains(&e.entry_id.as_str())).cloned().collect();
+            self.record().take(send, &taken);
+        }
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+
+    /// Forwards the entries that are not `left_out`, and adds the others as failed or not at all.
+    async fn forward_without(
+        &self,
+        request: &Request,
+        send: Option<usize>,
+        left_out: impl Fn(&Entry) -> bool,
+        mention: bool,
+    ) -> Result<Response> {
+        let rest = request.with_entries(|entry| !left_out(entry));
+        let mut said = json!({ "Successful": [] });
+        if !rest.entries.is_empty() {
+            let response = self.forward(&rest, send).await?;
+            if !response.status().is_success() {
+                return Ok(response);
+            }
+            let body = axum::body::to_bytes(response.into_body(), MAX_BODY_BYTES).await?;
+            said = serde_json::from_slice(&body)?;
+        }
+        if mention {
+            said["Failed"] = failed(request.entries.iter().filter(|entry| left_out(entry)));
+        }
+        Ok(answer(200, &said))
+    }
+
+    async fn ask_upstream(&self, request: &Request) -> Result<(StatusCode, HeaderMap, Bytes)> {
+        let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
+        let asked = self.client.request(request.method.clone(), format!("{}{path}", self.upstream));
+        let headers = without(&request.headers, &[header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING]);
+        let response = asked.headers(headers).body(request.bytes.clone()).send().await.context("asking LocalStack")?;
+        let status = response.status();
+        let headers = without(response.headers(), &[header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION]);
+        Ok((status, headers, response.bytes().await?))
+    }
+}
+
+/// Serves on a free port until the set is dropped.
+pub(super) async fn serve(inner: Arc<Inner>) -> Result<(String, JoinSet<()>)> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let endpoint = format!("http://{}", listener.local_addr()?);
+    let router = Router::new().fallback(handle).with_state(inner);
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let _ = axum::serve(listener, router).await;
+    });
+    Ok((endpoint, server))
+}
+
+async fn handle(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, headers: HeaderMap, bytes: Bytes) -> Response {
+    let request = Request::new(method, uri, headers, bytes);
+    let work = tokio::spawn(async move { inner.handle(request).await });
+    match work.await {
+        Ok(Answer::Reply(response)) => response,
+        // Ends the connection's task, and with it the connection, without a word on stderr.
+        Ok(Answer::Cut) => panic::resume_unwind(Box::new("the reply is lost")),
+        Err(_) => error(500, "InternalFailure"),
+    }
+}
+
+fn without(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let mut kept = headers.clone();
+    for name in names {
+        kept.remove(name);
+    }
+    kept
+}

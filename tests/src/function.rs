@@ -1,0 +1,153 @@
+//! A function's process under a Runtime API of ours.
+//!
+//! Here a test is Lambda: it hands the real binary an SQS batch, sees the answer come, and may
+//! kill the process at that very moment, which is after the effect and before anybody knows of it.
+
+mod batch;
+mod runtime_api;
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tokio::{
+    process::{Child, Command},
+    sync::oneshot,
+    task::JoinSet,
+};
+
+use crate::{binary, process_log::ProcessLog, until};
+use runtime_api::{Handover, RuntimeApi};
+
+pub use batch::{Batch, Record};
+
+/// The process of one execution environment; killed with this value, which then prints its log.
+#[derive(Debug)]
+pub struct Function {
+    name: String,
+    child: Child,
+    log: ProcessLog,
+    api: RuntimeApi,
+    _server: JoinSet<()>,
+}
+
+/// An invocation whose answer has come but is not acknowledged yet: the process waits.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What the function answered.
+    pub answer: Answer,
+    acknowledge: oneshot::Sender<()>,
+}
+
+/// What a function answered.
+#[derive(Debug, Clone)]
+pub struct Answer(Value);
+
+impl Function {
+    /// Starts a function of this workspace with these variables, and waits until it asks for work.
+    ///
+    /// # Errors
+    /// It was not built, or does not ask for work in time.
+    pub async fn start(name: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        let (api, server) = RuntimeApi::serve().await?;
+        let mut command = Command::new(binary(name)?);
+        command
+            .env("AWS_LAMBDA_RUNTIME_API", &api.address)
+            .env("AWS_LAMBDA_FUNCTION_NAME", name)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "test")
+            .env("RUST_LOG", "info")
+            .envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
+        let log = ProcessLog::default();
+        log.follow(child.stdout.take().context("piped")?);
+        log.follow(child.stderr.take().context("piped")?);
+        let mut function = Self { name: name.to_owned(), child, log, api, _server: server };
+        until(&format!("{name} to ask for work"), async || {
+            ensure!(function.child.try_wait()?.is_none(), "it has ended");
+            ensure!(function.api.is_asked(), "it has not asked");
+            Ok(())
+        })
+        .await?;
+        Ok(function)
+    }
+
+    /// Hands the function a batch and returns its answer.
+    ///
+    /// # Errors
+    /// The function ended, reported an error instead of an answer, or did not answer in time.
+    pub async fn invoke(&mut self, batch: &Batch) -> Result<Answer> {
+        let invocation = self.invoke_unacknowledged(batch).await?;
+        Ok(invocation.acknowledge())
+    }
+
+    /// As [`Function::invoke`], but the function is not told that its answer was heard.
+    ///
+    /// # Errors
+    /// As [`Function::invoke`].
+    pub async fn invoke_unacknowledged(&mut self, batch: &Batch) -> Result<Invocation> {
+        let deadline = batch.deadline;
+        let handover = Handover::new(batch.to_json(), deadline);
+        let mut answered = self.api.hand_over(handover)?;
+        let (answer, acknowledge) = until(&format!("{}'s answer", self.name), async || {
+            ensure!(self.child.try_wait()?.is_none(), "the process has ended");
+            answered.try_recv().context("no answer yet")
+        })
+        .await?;
+        Ok(Invocation { answer: Answer(answer?), acknowledge })
+    }
+
+    /// SIGKILL; returns when the process is gone.
+    ///
+    /// # Errors
+    /// The process cannot be waited for.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.context("killing the function")
+    }
+
+    /// The JSON lines it has printed that have an `outcome`, as their outcomes.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<String> {
+        outcomes_in(&self.log.lines())
+    }
+}
+
+impl Invocation {
+    /// Tells the function that its answer was heard.
+    #[must_use]
+    pub fn acknowledge(self) -> Answer {
+        let _ = self.acknowledge.send(());
+        self.answer
+    }
+}
+
+impl Answer {
+    /// The `messageId`s that are to come back, sorted.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        let failures = self.0["batchItemFailures"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut ids: Vec<String> =
+            failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap_or_default().to_owned()).collect();
+        ids.sort();
+        ids
+    }
+}
+
+/// The `outcome` field of JSON lines, at the top or in `fields`; other lines count for nothing.
+pub(crate) fn outcomes_in(lines: &[String]) -> Vec<String> {
+    let read = |line: &String| {
+        let line: Value = serde_json::from_str(&line[line.find('{')?..]).ok()?;
+        let outcome = line.get("fields").and_then(|fields| fields.get("outcome")).or_else(|| line.get("outcome"))?;
+        outcome.as_str().map(ToOwned::to_owned)
+    };
+    lines.iter().filter_map(read).collect()
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        eprintln!("{}'s log:\n{}", self.name, self.log);
+    }
+}

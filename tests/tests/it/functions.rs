@@ -1,0 +1,7 @@
+//! The functions' promises: the real binaries under a Runtime API that a test drives.
+
+mod crash;
+mod duplicates;
+mod order;
+mod poison;
+mod scene;

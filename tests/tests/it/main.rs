@@ -1,0 +1,6 @@
+//! The system tests: one binary, one module per subject.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+mod functions;
+mod relay;
+mod road;

@@ -1,0 +1,11 @@
+//! The relay's promises: real Postgres on one side, SQS behind a proxy on the other.
+
+mod configuration;
+mod crash;
+mod delivered;
+mod faults;
+mod observed;
+mod random;
+mod scene;
+mod shutdown;
+mod transactions;
