@@ -154,12 +154,31 @@ fn extensions(attributes: BTreeMap<String, Value>) -> Result<BTreeMap<ExtensionN
         .collect()
 }
 
-/// RFC 3339 is narrower than what jiff reads (ISO 8601, and RFC 9557 annotations).
+/// RFC 3339 is narrower than what jiff reads (ISO 8601, RFC 9557 annotations). Leap seconds and the
+/// year 0, which Postgres does not have, are refused rather than changed; so are offsets of 16 hours
+/// and more, which Postgres does not take.
 fn parse_time(text: &str) -> Option<Timestamp> {
-    let bytes = text.as_bytes();
-    let date_and_time = bytes.len() >= 20 && bytes[4] == b'-' && bytes[10].eq_ignore_ascii_case(&b't');
-    let plain = bytes.iter().all(|b| b.is_ascii_digit() || b"-+:.TtZz".contains(b));
-    if date_and_time && plain {
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (date, rest) = text.split_at_checked(10)?;
+    let (time, rest) = rest.strip_prefix(['T', 't'])?.split_at_checked(8)?;
+    let offset = match rest.strip_prefix('.') {
+        Some(rest) => {
+            let (fraction, offset) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+            if !(1..=9).contains(&fraction.len()) {
+                return None;
+            }
+            offset
+        }
+        None => rest,
+    };
+    let is_date = date.len() == 10 && date.split('-').map(str::len).eq([4, 2, 2]) && date.split('-').all(is_digits);
+    let is_time = time.split(':').map(str::len).eq([2, 2, 2]) && time.split(':').all(is_digits);
+    let is_offset = match offset.strip_prefix(['+', '-']) {
+        Some(offset) => offset.split(':').map(str::len).eq([2, 2]) && offset.split(':').all(is_digits) && offset < "16",
+        None => matches!(offset, "Z" | "z"),
+    };
+    let is_carried = !date.starts_with("0000") && !time.ends_with("60");
+    if is_date && is_time && is_offset && is_carried {
         text.parse().ok()
     } else {
         None

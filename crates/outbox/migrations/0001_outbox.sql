@@ -131,11 +131,13 @@ begin
       or plain ~ '^ff' or substr(plain, 4, 32) = repeat('0', 32) or substr(plain, 37, 16) = repeat('0', 16)) then
     return 'expected a W3C traceparent (2-32-16-2 lower-case hex digits)';
   elsif name = 'expirytime' then
-    if plain !~ '^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$' then
+    if plain !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?([Zz]|[+-](0[0-9]|1[0-5]):[0-5][0-9])$' then
       return 'expected an RFC 3339 time';
     end if;
     begin
-      perform plain::timestamptz;
+      if plain::timestamptz > '9999-12-30T22:00:00.999999Z' then
+        return 'expected an RFC 3339 time up to 9999-12-30T22:00:00Z; leave it out for an event that never expires';
+      end if;
     exception when others then
       return 'expected an RFC 3339 time, this one does not exist';
     end;
@@ -185,9 +187,9 @@ begin
   elsif enqueue.headers is null or jsonb_typeof(enqueue.headers) <> 'object' then
     v_field := 'headers';
     v_fault := format('expected a JSON object, found %s', coalesce(jsonb_typeof(enqueue.headers), 'NULL'));
-  elsif v_source ~ '\s' then
+  elsif v_source ~ '[^!-~]' then
     v_field := 'source';
-    v_fault := 'expected a URI reference, without white space';
+    v_fault := 'expected a URI reference: ASCII characters without white space';
   end if;
   if v_fault is null then
     v_field := 'key';

@@ -65,7 +65,7 @@ text_attribute!(
     /// `source`: who says so, a URI reference; at most 256 bytes, as `EventBridge`'s `Source`.
     Source,
     256,
-    check_no_space
+    check_uri
 );
 text_attribute!(
     /// `partitionkey`: the ordering key, usually an aggregate's id.
@@ -119,14 +119,15 @@ fn any(_: &str) -> Result<(), AttributeError> {
     Ok(())
 }
 
-fn check_no_space(value: &str) -> Result<(), AttributeError> {
+/// RFC 3986 §2: a URI reference is ASCII without white space; the rest is percent-encoded.
+fn check_uri(value: &str) -> Result<(), AttributeError> {
     let fault = AttributeError::Format {
-        expected: "a URI reference, without white space",
+        expected: "a URI reference: ASCII characters without white space",
     };
-    if value.contains(char::is_whitespace) {
-        Err(fault)
-    } else {
+    if value.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(())
+    } else {
+        Err(fault)
     }
 }
 
