@@ -35,11 +35,9 @@ def _findings():
     for name in ("stack", "tools"):
         ready = venv.is_complete(venv.location(name))
         yield True, f"downloads for '{name}': {'there' if ready else 'not yet, the first use gets them'}", ""
-    chosen = os.environ.get("ONCEBOX_STACK")
-    docker = engine_answers()
-    yield chosen != "docker" or docker, f"Docker engine: {'answers' if docker else 'none, host mode is used'}", (
-        "start Docker, or unset ONCEBOX_STACK"
-    )
+    needs_docker = os.environ.get("ONCEBOX_STACK") == "docker" or sys.platform != "linux"
+    if needs_docker:
+        yield engine_answers(), "Docker engine with the compose plugin", "start Docker, or set ONCEBOX_STACK=host"
     if os.getuid() == 0:
         yield True, f"root: Postgres will run as nobody, below {world_readable_temp_dir()}", ""
 

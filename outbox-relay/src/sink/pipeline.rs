@@ -4,6 +4,7 @@
 //! nothing to do, then waits for the first of: a request's answer, a retry that is due, the next
 //! look at the log, the end.
 
+mod poll;
 mod saving;
 
 use std::{sync::Arc, time::Duration};
@@ -15,7 +16,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::saving::Saving;
+use self::{
+    poll::{LONGEST, Poll},
+    saving::Saving,
+};
 use super::{
     backoff,
     lanes::{Attempt, BatchLimits, Item, Lanes},
@@ -44,8 +48,8 @@ const PAGE: PageLimits = PageLimits {
     span: 1_000,
     max_bytes: 8 * 1024 * 1024,
 };
-const SHORTEST_POLL: Duration = Duration::from_millis(2);
-const LONGEST_POLL: Duration = Duration::from_millis(50);
+/// Longest that reading goes on without sending anything, where a filter lets little through.
+const LONGEST_READ: Duration = Duration::from_millis(20);
 
 /// What a sink needs besides its database connection.
 #[derive(Debug)]
@@ -154,11 +158,11 @@ pub async fn run<P: Publisher>(
     end: &CancellationToken,
 ) -> Result<(), PipelineError> {
     let mut pipeline = Pipeline {
+        poll: in_time(Poll::begin(connection)).await?,
         window: Window::at(claim.place.clone()),
         lanes: Lanes::default(),
         requests: JoinSet::new(),
         saving: Saving::new(claim),
-        poll: Poll::default(),
         sink,
     };
     let result = pipeline.work(connection, end).await;
@@ -179,7 +183,6 @@ struct Pipeline<P> {
 
 impl<P: Publisher> Pipeline<P> {
     async fn work(&mut self, connection: &mut PgConnection, end: &CancellationToken) -> Result<(), PipelineError> {
-        self.poll.seq_before = in_time(page::sequence_position(connection)).await?;
         while !end.is_cancelled() {
             while let Some(answer) = self.requests.try_join_next() {
                 self.settle(answer.map_err(|_| PipelineError::Panicked)?);
@@ -202,7 +205,7 @@ impl<P: Publisher> Pipeline<P> {
         if self.has_unread() && self.has_room() {
             wake = Instant::now();
         } else if !self.has_room() {
-            wake += LONGEST_POLL;
+            wake += LONGEST;
         }
         if self.has_free_request() {
             wake = self.lanes.next_retry().map_or(wake, |retry| wake.min(retry));
@@ -276,12 +279,10 @@ impl<P: Publisher> Pipeline<P> {
     }
 
     async fn read(&mut self, connection: &mut PgConnection) -> Result<(), PipelineError> {
+        let begin = Instant::now();
         if self.window.unread().is_none() {
-            let target = in_time(page::look(connection, self.poll.seq_before)).await?;
-            self.poll.seq_before = target.seq_after;
-            self.poll.high = target.seq_after;
-            let is_new = self.window.end().snapshot != target.snapshot;
-            if is_new {
+            let target = in_time(self.poll.look(connection)).await?;
+            if self.window.end().snapshot != target.snapshot {
                 self.window.extend(target);
                 self.window.close_finished();
             }
@@ -301,11 +302,11 @@ impl<P: Publisher> Pipeline<P> {
                     has_lane: self.sink.keeps_order,
                 });
             }
-            if found > 0 {
+            if found > 0 || begin.elapsed() > LONGEST_READ {
                 break;
             }
         }
-        self.poll.looked(found > 0 || self.window.unread().is_some());
+        self.poll.note(found > 0 || self.window.unread().is_some());
         Ok(())
     }
 
@@ -366,38 +367,6 @@ impl<P: Publisher> Pipeline<P> {
         };
         let behind = self.poll.high.saturating_sub(published_to).max(0);
         self.sink.metrics.lag(behind, self.window.oldest_micros());
-    }
-}
-
-/// When to look at the log's end: soon after something was found, ever later when not.
-#[derive(Debug)]
-struct Poll {
-    next: Instant,
-    pause: Duration,
-    /// The sequence's position at the last look, which is older than the next look's snapshot.
-    seq_before: Seq,
-    high: Seq,
-}
-
-impl Default for Poll {
-    fn default() -> Self {
-        Self {
-            next: Instant::now(),
-            pause: SHORTEST_POLL,
-            seq_before: 0,
-            high: 0,
-        }
-    }
-}
-
-impl Poll {
-    fn looked(&mut self, found: bool) {
-        self.pause = if found {
-            SHORTEST_POLL
-        } else {
-            (self.pause * 2).min(LONGEST_POLL)
-        };
-        self.next = Instant::now() + self.pause;
     }
 }
 
