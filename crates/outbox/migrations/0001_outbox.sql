@@ -152,7 +152,7 @@ end $$;
 --
 -- The order of the steps is the guarantee: (1) the transaction gets its xid, (2) the key's row is
 -- locked, (3) seq is taken. So a row's seq lies above the sequence's position at any moment before
--- its transaction had an xid, and a key's events have rising seq in commit order.
+-- its transaction had an xid (what a cursor's bounds rest on), and a key's events have rising seq in commit order.
 create or replace function oncebox.enqueue(
   type text, data jsonb,
   key text default null, tenant text default 'default', kind text default 'event',
@@ -258,25 +258,32 @@ comment on function oncebox.enqueue is 'Appends an event to the outbox inside th
 -- is being published in the order of seq and is done up to `position`. A row is new to target
 -- exactly when target sees its xid and that xid is in xip(base), or at least xmax(base).
 --
--- Three numbers bound where such rows lie, because enqueue takes the xid before seq:
---   base_seq     read from the sequence before base was taken: rows with xid >= xmax(base) lie above
---   base_floors  one for each element of xip(base), in its order: that transaction's rows lie above
---   target_high  read after target was taken: no row that target sees lies above
+-- Four numbers bound where such rows lie, because enqueue takes the xid before seq and xids are
+-- given out in order:
+--   base_seq         read from the sequence before base_next_xid was read, and that before base was
+--                    taken: rows with xid >= base_next_xid lie above it
+--   base_open_floor  rows with xid from xmax(base) to base_next_xid lie above it (xmax is the last
+--                    transaction that ended, plus one: later ones may have been running for long)
+--   base_floors      one for each element of xip(base), in its order: its rows lie above it
+--   target_high      read after target was taken: no row that target sees lies above it
 create table if not exists oncebox.cursor (
-  sink        text        not null,
-  shard       smallint    not null check (shard between 0 and 15),
-  base        pg_snapshot not null,
-  base_seq    bigint      not null,
-  base_floors bigint[]    not null,
-  target      pg_snapshot,
-  target_seq  bigint,
-  target_high bigint,
-  position    bigint      not null,
-  epoch       bigint      not null default 0,
-  owner       text,
-  updated_at  timestamptz not null default now(),
+  sink            text        not null,
+  shard           smallint    not null check (shard between 0 and 15),
+  base            pg_snapshot not null,
+  base_next_xid   bigint      not null,
+  base_seq        bigint      not null,
+  base_open_floor bigint      not null,
+  base_floors     bigint[]    not null,
+  target          pg_snapshot,
+  target_next_xid bigint,
+  target_seq      bigint,
+  target_high     bigint,
+  position        bigint      not null,
+  epoch           bigint      not null default 0,
+  owner           text,
+  updated_at      timestamptz not null default now(),
   primary key (sink, shard),
-  check (num_nonnulls(target, target_seq, target_high) in (0, 3))
+  check (num_nonnulls(target, target_next_xid, target_seq, target_high) in (0, 4))
 ) with (fillfactor = 50);
 comment on table oncebox.cursor is 'How far each sink has published each shard; written by the relay that holds the epoch';
 

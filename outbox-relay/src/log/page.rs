@@ -4,8 +4,9 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
-    Seq,
+    Seq, Xid,
     cursor::{Horizon, Run, Stretch},
+    snapshot::Snapshot,
 };
 
 /// Which events a sink wants, in the form that the query takes.
@@ -75,18 +76,31 @@ pub struct PageLimits {
 /// Whatever the database says.
 pub async fn look(connection: &mut PgConnection, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
     // The statement's snapshot is taken before its expressions run, so last_value is the later one.
+    // age() is the way to the next xid without taking one (Postgres documentation, "Transaction ID
+    // and Snapshot Information Functions"); 3 is the first normal xid.
     let row = sqlx::query(
-        "select pg_current_snapshot()::text, (select case when is_called then last_value else 0 end from oncebox.event_seq)",
+        "select pg_current_snapshot()::text, age('3'::xid),
+                (select case when is_called then last_value else 0 end from oncebox.event_seq)",
     )
     .fetch_one(connection)
     .await?;
     let text: String = row.try_get(0)?;
-    let snapshot = text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let snapshot: Snapshot = text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     Ok(Horizon {
+        next_xid: next_xid(&snapshot, row.try_get(1)?),
         snapshot,
         seq_before,
-        seq_after: row.try_get(1)?,
+        seq_after: row.try_get(2)?,
     })
+}
+
+/// The next xid, from its distance to xid 3 in 32 bits: the first at or above `xmax` with that
+/// distance, since running transactions are never 2^31 apart.
+fn next_xid(snapshot: &Snapshot, age: i32) -> Xid {
+    const FIRST_NORMAL: u32 = 3;
+    let low = age.cast_unsigned().wrapping_add(FIRST_NORMAL);
+    let xmax_low = u32::try_from(snapshot.xmax() & 0xFFFF_FFFF).unwrap_or(0);
+    snapshot.xmax() + Xid::from(low.wrapping_sub(xmax_low))
 }
 
 /// The sequence's position: the last `seq` given out, 0 before the first.
@@ -117,16 +131,18 @@ pub async fn read(
     let Some(stretch) = run.next_stretch(position, limits.span) else {
         return Ok(None);
     };
-    let (query, up_to) = match stretch {
-        Stretch::Late { up_to } => (LATE_ROWS, up_to),
-        Stretch::New { up_to } => (NEW_ROWS, up_to),
+    // Transactions from xmax(base) on are new where rows are new. Below the base's seq only those
+    // can have written that may have been running then.
+    let (up_to, below_xid) = match stretch {
+        Stretch::Late { up_to } => (up_to, run.open_xids().end),
+        Stretch::New { up_to } => (up_to, run.target.snapshot.xmax()),
     };
-    let rows = sqlx::query(query)
+    let rows = sqlx::query(PAGE_OF_ROWS)
         .bind(position)
         .bind(up_to)
         .bind(&late)
         .bind(run.base.snapshot.xmax())
-        .bind(run.target.snapshot.xmax())
+        .bind(below_xid)
         .bind(run.target.snapshot.xip())
         .bind(&selection.types)
         .bind(&selection.kinds)
@@ -134,6 +150,7 @@ pub async fn read(
         .bind(&selection.shards)
         .bind(limits.span)
         .bind(limits.max_bytes)
+        .bind(run.open_xids().end)
         .fetch_all(connection)
         .await?;
 
@@ -149,37 +166,28 @@ pub async fn read(
     Ok(Some(Page { rows, read_to }))
 }
 
-macro_rules! page_query {
-    ($rows:literal) => {
-        concat!(
-            "select seq, id, type, key, key_seq, tenant, kind, source, time_micros, headers, data, found from (
-               select e.*, count(*) over () as found, sum(bytes) over (order by seq rows unbounded preceding) as bytes_so_far
-               from (
-                 select seq, bytes, id, type, key, key_seq, tenant, kind, source,
-                        (extract(epoch from time) * 1000000)::bigint as time_micros,
-                        headers::text as headers, data::text as data
-                 from oncebox.event
-                 where seq > $1 and seq <= $2 and ",
-            $rows,
-            "
-                   and xid <> all($6)
-                   and ($7::text[] is null or type like any($7))
-                   and ($8::text[] is null or kind = any($8))
-                   and ($9::text[] is null or tenant = any($9))
-                   and ($10::smallint[] is null or (bucket >> 4)::smallint = any($10))
-                 order by seq limit $11
-               ) e
-             ) p
-             where bytes_so_far - bytes < $12
-             order by seq"
-        )
-    };
-}
-
-/// New rows lie within `span` positions: whatever plan Postgres chooses, it touches no more.
-const NEW_ROWS: &str = page_query!("xid < $5 and (xid >= $4 or xid = any($3))");
-/// Late rows may lie anywhere below the base, but they are few and the index on `xid` finds them.
-const LATE_ROWS: &str = page_query!("xid < least($4, $5) and xid = any($3)");
+/// New rows lie within `span` positions: whatever plan Postgres chooses, it touches no more. Late
+/// rows may lie anywhere below the base, but they are few and the index on `xid` finds them.
+const PAGE_OF_ROWS: &str = "
+select seq, id, type, key, key_seq, tenant, kind, source, time_micros, headers, data, found from (
+  select e.*, count(*) over () as found, sum(bytes) over (order by seq rows unbounded preceding) as bytes_so_far
+  from (
+    select seq, bytes, id, type, key, key_seq, tenant, kind, source,
+           (extract(epoch from time) * 1000000)::bigint as time_micros,
+           headers::text as headers, data::text as data
+    from oncebox.event
+    where seq > $1 and seq <= $2
+      and (xid = any($3) or (xid >= $4 and xid < $5))
+      and xid <> all($6)
+      and ($7::text[] is null or type like any($7))
+      and ($8::text[] is null or kind = any($8))
+      and ($9::text[] is null or tenant = any($9))
+      and ($10::smallint[] is null or (bucket >> 4)::smallint = any($10))
+    order by seq limit $11
+  ) e
+) p
+where bytes_so_far - bytes < $12
+order by seq";
 
 fn decode(row: &PgRow) -> Result<Row, sqlx::Error> {
     Ok(Row {
@@ -195,4 +203,24 @@ fn decode(row: &PgRow) -> Result<Row, sqlx::Error> {
         headers: row.try_get("headers")?,
         data: row.try_get("data")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_xid_is_found_across_the_wrap_of_32_bits() {
+        let snapshot = |xmax: Xid| format!("{xmax}:{xmax}:").parse::<Snapshot>().unwrap();
+        let age = |next: Xid| u32::try_from((next - 3) & 0xFFFF_FFFF).unwrap().cast_signed();
+        for (xmax, next) in [
+            (756, 756),
+            (756, 757),
+            (0x8000_0001, 0x8000_0003),
+            (0xFFFF_FFFE, 0x1_0000_0005),
+            (0x3_FFFF_FFFF, 0x4_0000_0003),
+        ] {
+            assert_eq!(next_xid(&snapshot(xmax), age(next)), next, "{xmax}");
+        }
+    }
 }

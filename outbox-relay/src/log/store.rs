@@ -86,13 +86,15 @@ pub async fn claim(
         }
     };
     sqlx::query(
-        "insert into oncebox.cursor (sink, shard, base, base_seq, base_floors, position)
-         select $1, shard, $2::pg_snapshot, $3, $4, 0 from generate_series(0, $5 - 1) shard
+        "insert into oncebox.cursor (sink, shard, base, base_next_xid, base_seq, base_open_floor, base_floors, position)
+         select $1, shard, $2::pg_snapshot, $3, $4, $5, $6, 0 from generate_series(0, $7 - 1) shard
          on conflict do nothing",
     )
     .bind(sink)
     .bind(first.snapshot.to_string())
+    .bind(first.next_xid)
     .bind(first.seq)
+    .bind(first.open_floor)
     .bind(&first.floors)
     .bind(i32::from(SHARDS))
     .execute(&mut *connection)
@@ -100,7 +102,8 @@ pub async fn claim(
     let rows = sqlx::query(
         "with taken as (
            update oncebox.cursor set epoch = epoch + 1, owner = $2, updated_at = now() where sink = $1 returning *)
-         select shard, epoch, base::text, base_seq, base_floors, target::text, target_seq, target_high, position
+         select shard, epoch, base::text, base_next_xid, base_seq, base_open_floor, base_floors,
+                target::text, target_next_xid, target_seq, target_high, position
          from taken order by shard",
     )
     .bind(sink)
@@ -145,8 +148,9 @@ pub async fn save(connection: &mut PgConnection, claim: &Claim) -> Result<(), St
            where c.sink = $1 and c.epoch = held.epoch
            order by c.shard for update of c)
          update oncebox.cursor c
-         set base = $4::pg_snapshot, base_seq = $5, base_floors = $6,
-             target = $7::pg_snapshot, target_seq = $8, target_high = $9, position = $10, updated_at = now()
+         set base = $4::pg_snapshot, base_next_xid = $5, base_seq = $6, base_open_floor = $7, base_floors = $8,
+             target = $9::pg_snapshot, target_next_xid = $10, target_seq = $11, target_high = $12, position = $13,
+             updated_at = now()
          from mine
          where c.sink = mine.sink and c.shard = mine.shard
            and (select count(*) from mine) = cardinality($2::smallint[])",
@@ -155,9 +159,12 @@ pub async fn save(connection: &mut PgConnection, claim: &Claim) -> Result<(), St
     .bind(&shards)
     .bind(&epochs)
     .bind(base.snapshot.to_string())
+    .bind(base.next_xid)
     .bind(base.seq)
+    .bind(base.open_floor)
     .bind(&base.floors)
     .bind(target.map(|(horizon, _)| horizon.snapshot.to_string()))
+    .bind(target.map(|(horizon, _)| horizon.next_xid))
     .bind(target.map(|(horizon, _)| horizon.seq_before))
     .bind(target.map(|(horizon, _)| horizon.seq_after))
     .bind(target.map_or(0, |(_, position)| *position))
@@ -177,7 +184,9 @@ fn decode(row: &sqlx::postgres::PgRow) -> Result<Place, sqlx::Error> {
     let snapshot = |text: String| text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)));
     let base = Base {
         snapshot: snapshot(row.try_get("base")?)?,
+        next_xid: row.try_get("base_next_xid")?,
         seq: row.try_get("base_seq")?,
+        open_floor: row.try_get("base_open_floor")?,
         floors: row.try_get("base_floors")?,
     };
     let target: Option<String> = row.try_get("target")?;
@@ -186,6 +195,7 @@ fn decode(row: &sqlx::postgres::PgRow) -> Result<Place, sqlx::Error> {
         Some(text) => {
             let horizon = Horizon {
                 snapshot: snapshot(text)?,
+                next_xid: row.try_get("target_next_xid")?,
                 seq_before: row.try_get("target_seq")?,
                 seq_after: row.try_get("target_high")?,
             };

@@ -197,10 +197,13 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::snapshot::Snapshot;
 
     fn horizon(snapshot: &str, seq_before: Seq, seq_after: Seq) -> Horizon {
+        let snapshot: Snapshot = snapshot.parse().unwrap();
         Horizon {
-            snapshot: snapshot.parse().unwrap(),
+            next_xid: snapshot.xmax(),
+            snapshot,
             seq_before,
             seq_after,
         }
@@ -270,7 +273,9 @@ mod tests {
         let mut window = Window::at(Place {
             base: Base {
                 snapshot: "700:703:701".parse().unwrap(),
+                next_xid: 703,
                 seq: 50,
+                open_floor: 50,
                 floors: vec![10],
             },
             under_way: None,

@@ -33,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// Postgres as far as the reading rule knows it.
 struct Model {
     next_xid: Xid,
+    last_ended: Xid,
     last_seq: Seq,
     running: BTreeSet<Xid>,
     /// Every row, of running transactions and rolled-back ones too.
@@ -42,9 +43,18 @@ struct Model {
 
 impl Model {
     fn snapshot(&self) -> Snapshot {
-        let xip: Vec<String> = self.running.iter().map(ToString::to_string).collect();
-        let xmin = self.running.first().copied().unwrap_or(self.next_xid);
-        format!("{xmin}:{}:{}", self.next_xid, xip.join(",")).parse().unwrap()
+        // As GetSnapshotData does it: xmax is the last transaction that ended, plus one, so running
+        // transactions above it are not named.
+        let xmax = self.last_ended + 1;
+        let named = self.running.range(..xmax);
+        let xip: Vec<String> = named.clone().map(ToString::to_string).collect();
+        let xmin = named.min().copied().unwrap_or(xmax);
+        format!("{xmin}:{xmax}:{}", xip.join(",")).parse().unwrap()
+    }
+
+    fn end(&mut self, xid: Xid) {
+        self.running.remove(&xid);
+        self.last_ended = self.last_ended.max(xid);
     }
 
     fn pick(&self, n: usize) -> Option<Xid> {
@@ -55,7 +65,7 @@ impl Model {
     /// The rows that a page query finds, by the same bounds and no others.
     fn read(&self, run: &Run, span: Seq) -> Vec<Seq> {
         let mut found = Vec::new();
-        let late = run.late_xids();
+        let (late, open) = (run.late_xids(), run.open_xids());
         let mut position = run.start();
         while let Some(stretch) = run.next_stretch(position, span) {
             let (up_to, is_late) = match stretch {
@@ -63,7 +73,8 @@ impl Model {
                 Stretch::New { up_to } => (up_to, false),
             };
             let visible = |xid: &Xid| !self.running.contains(xid) && !self.rolled_back.contains(xid);
-            let wanted = |xid: &Xid| if is_late { late.contains(xid) } else { run.covers(*xid) };
+            let is_named = |xid: &Xid| late.contains(xid) || (open.contains(xid) && run.target.snapshot.sees(*xid));
+            let wanted = |xid: &Xid| if is_late { is_named(xid) } else { run.covers(*xid) };
             let rows = self.rows.range(position + 1..=up_to);
             found.extend(rows.filter(|(_, xid)| visible(xid) && wanted(xid)).map(|(seq, _)| *seq));
             position = up_to;
@@ -82,6 +93,7 @@ proptest! {
     ) {
         let mut model = Model {
             next_xid: 700,
+            last_ended: 699,
             last_seq: 0,
             running: BTreeSet::new(),
             rows: BTreeMap::new(),
@@ -103,14 +115,19 @@ proptest! {
                     model.rows.insert(model.last_seq, xid);
                 },
                 Step::Commit(n) => if let Some(xid) = model.pick(n) {
-                    model.running.remove(&xid);
+                    model.end(xid);
                 },
                 Step::RollBack(n) => if let Some(xid) = model.pick(n) {
-                    model.running.remove(&xid);
+                    model.end(xid);
                     model.rolled_back.insert(xid);
                 },
                 Step::Look => {
-                    let target = Horizon { snapshot: model.snapshot(), seq_before, seq_after: model.last_seq };
+                    let target = Horizon {
+                        snapshot: model.snapshot(),
+                        next_xid: model.next_xid,
+                        seq_before,
+                        seq_after: model.last_seq,
+                    };
                     seq_before = model.last_seq;
                     let run = Run { base, target };
                     let found = model.read(&run, span);
@@ -131,18 +148,21 @@ proptest! {
 
 #[test]
 fn a_base_at_the_end_skips_what_was_committed_and_not_what_was_running() {
-    let horizon = |snapshot: &str, seq_before, seq_after| Horizon {
+    let horizon = |snapshot: &str, next_xid, seq_before, seq_after| Horizon {
         snapshot: snapshot.parse().unwrap(),
+        next_xid,
         seq_before,
         seq_after,
     };
-    let base = Base::at(horizon("700:703:700,701", 40, 41));
+    let base = Base::at(horizon("700:703:700,701", 705, 40, 41));
     let run = Run {
         base,
-        target: horizon("701:704:701", 41, 45),
+        target: horizon("701:706:701", 707, 41, 45),
     };
     assert!(run.covers(700) && run.covers(703));
     assert!(!run.covers(702) && !run.covers(701) && !run.covers(699));
-    assert_eq!(run.start(), 0, "transaction 700 may have written before");
-    assert_eq!(run.completed().floors, [0]);
+    assert_eq!(run.start(), 0, "transactions 700, 703 and 704 may have written before");
+    assert_eq!(run.open_xids(), 703..705);
+    let next = run.completed();
+    assert_eq!((next.floors, next.open_floor, next.seq), (vec![0], 40, 41));
 }
