@@ -24,6 +24,7 @@ CONFIG = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 max_connections = 200
+max_prepared_transactions = 20
 wal_level = logical
 max_wal_senders = 20
 max_replication_slots = 20

@@ -50,13 +50,21 @@ impl AwsProxy {
     pub async fn start(stack: &Stack) -> Result<Self> {
         let inner = Arc::new(Inner::new(stack.endpoint.clone()));
         let (endpoint, server) = server::serve(inner.clone()).await?;
-        Ok(Self { endpoint, inner, _server: server })
+        Ok(Self {
+            endpoint,
+            inner,
+            _server: server,
+        })
     }
 
     /// Lets `fault` happen to the next `times` requests that match. Rules are tried in the order
     /// of their making; one that is used up counts no more.
     pub fn inject(&self, times: usize, fault: Fault, matches: impl Fn(&Request) -> bool + std::marker::Send + 'static) {
-        self.inner.rules().push(Rule { matches: Box::new(matches), times, fault });
+        self.inner.rules().push(Rule {
+            matches: Box::new(matches),
+            times,
+            fault,
+        });
     }
 
     /// Holds the next `times` requests that match, until the test decides.
@@ -121,4 +129,3 @@ impl std::fmt::Debug for Inner {
         f.debug_struct("Inner").finish_non_exhaustive()
     }
 }
-

@@ -9,7 +9,11 @@ pub(crate) fn folder() -> Result<PathBuf> {
     let this = env::current_exe().context("this process's own path")?;
     let folder = this.parent().context("a program lies in a folder")?;
     // Cargo puts test binaries one level deeper than programs.
-    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    let folder = if folder.ends_with("deps") {
+        folder.parent().unwrap_or(folder)
+    } else {
+        folder
+    };
     Ok(folder.to_path_buf())
 }
 
@@ -19,7 +23,11 @@ pub(crate) fn folder() -> Result<PathBuf> {
 /// It was not built.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let path = folder()?.join(name);
-    ensure!(path.is_file(), "{} is missing: run `cargo build --workspace` first", path.display());
+    ensure!(
+        path.is_file(),
+        "{} is missing: run `cargo build --workspace` first",
+        path.display()
+    );
     Ok(path)
 }
 

@@ -3,7 +3,10 @@
 use anyhow::{Context, Result};
 use oncebox_envelope::Source;
 use oncebox_outbox::Outbox;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::{PgConnectOptions, PgPoolOptions}};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use url::Url;
 
 use crate::{PATIENCE, Stack, cleanup, unique};
@@ -44,12 +47,18 @@ impl Database {
     /// As [`Database::create`].
     pub async fn create_empty(stack: &Stack) -> Result<Self> {
         let name = unique("t").replace('-', "_");
-        let mut server = PgConnection::connect(stack.database_url.as_str()).await.context("connecting")?;
-        sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut server).await?;
+        let mut server = PgConnection::connect(stack.database_url.as_str())
+            .await
+            .context("connecting")?;
+        sqlx::query(AssertSqlSafe(format!("create database {name}")))
+            .execute(&mut server)
+            .await?;
         server.close().await?;
         let url = with_path(&stack.database_url, &name);
         Ok(Self {
-            pool: PgPoolOptions::new().max_connections(MAX_CONNECTIONS).connect_lazy_with(options(&url)?),
+            pool: PgPoolOptions::new()
+                .max_connections(MAX_CONNECTIONS)
+                .connect_lazy_with(options(&url)?),
             function_url: with_path(&stack.function_database_url, &name),
             url,
             name,
@@ -63,7 +72,9 @@ impl Database {
     /// # Errors
     /// Postgres does not answer.
     pub async fn connect(&self) -> Result<PgConnection> {
-        PgConnection::connect_with(&options(&self.url)?).await.context("connecting")
+        PgConnection::connect_with(&options(&self.url)?)
+            .await
+            .context("connecting")
     }
 
     /// A pool of its own, for tests that need many connections.
@@ -71,7 +82,9 @@ impl Database {
     /// # Errors
     /// Never for a database that was created.
     pub fn pool_of(&self, max_connections: u32) -> Result<PgPool> {
-        let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(PATIENCE);
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(PATIENCE);
         Ok(pool.connect_lazy_with(options(&self.url)?))
     }
 

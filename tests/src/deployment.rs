@@ -19,7 +19,10 @@ pub struct Parameters {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { function_timeout_secs: 10, max_receive_count: 5 }
+        Self {
+            function_timeout_secs: 10,
+            max_receive_count: 5,
+        }
     }
 }
 
@@ -67,7 +70,9 @@ impl Deployment {
     pub async fn create(stack: &Stack, database: &Database, parameters: &Parameters) -> Result<Self> {
         let prefix = unique("t");
         let mut command = deploy_py(stack);
-        command.args(["deploy", "--prefix", &prefix, "--json", "--functions-dir"]).arg(binaries::folder()?);
+        command
+            .args(["deploy", "--prefix", &prefix, "--json", "--functions-dir"])
+            .arg(binaries::folder()?);
         let settings = [
             format!("DatabaseUrl={}", database.function_url),
             format!("FunctionTimeoutSecs={}", parameters.function_timeout_secs),
@@ -77,10 +82,19 @@ impl Deployment {
             command.args(["--parameter", &setting]);
         }
         // Only now: from here on there may be something to delete.
-        let mut deployment = Self { prefix, outputs: Outputs::default(), stack: stack.clone(), kept: false };
+        let mut deployment = Self {
+            prefix,
+            outputs: Outputs::default(),
+            stack: stack.clone(),
+            kept: false,
+        };
         let done = command.output().await.context("running infra/deploy.py")?;
         let said = String::from_utf8_lossy(&done.stderr);
-        ensure!(done.status.success(), "infra/deploy.py ended with {}:\n{said}", done.status);
+        ensure!(
+            done.status.success(),
+            "infra/deploy.py ended with {}:\n{said}",
+            done.status
+        );
         deployment.outputs = serde_json::from_slice(&done.stdout).context("the outputs of infra/deploy.py")?;
         Ok(deployment)
     }
@@ -88,31 +102,51 @@ impl Deployment {
     /// The queue that `create-invoice` reads.
     #[must_use]
     pub fn commands(&self) -> Queue {
-        Queue::existing(&self.stack, &self.outputs.invoice_commands_queue_url, &self.outputs.invoice_commands_queue_arn)
+        Queue::existing(
+            &self.stack,
+            &self.outputs.invoice_commands_queue_url,
+            &self.outputs.invoice_commands_queue_arn,
+        )
     }
 
     /// Its dead-letter queue.
     #[must_use]
     pub fn commands_dlq(&self) -> Queue {
-        Queue::existing(&self.stack, &self.outputs.invoice_commands_dlq_url, &self.outputs.invoice_commands_dlq_arn)
+        Queue::existing(
+            &self.stack,
+            &self.outputs.invoice_commands_dlq_url,
+            &self.outputs.invoice_commands_dlq_arn,
+        )
     }
 
     /// The queue that `take-payment` reads.
     #[must_use]
     pub fn events(&self) -> Queue {
-        Queue::existing(&self.stack, &self.outputs.invoice_events_queue_url, &self.outputs.invoice_events_queue_arn)
+        Queue::existing(
+            &self.stack,
+            &self.outputs.invoice_events_queue_url,
+            &self.outputs.invoice_events_queue_arn,
+        )
     }
 
     /// Its dead-letter queue.
     #[must_use]
     pub fn events_dlq(&self) -> Queue {
-        Queue::existing(&self.stack, &self.outputs.invoice_events_dlq_url, &self.outputs.invoice_events_dlq_arn)
+        Queue::existing(
+            &self.stack,
+            &self.outputs.invoice_events_dlq_url,
+            &self.outputs.invoice_events_dlq_arn,
+        )
     }
 
     /// The queue that `audit-tap` reads.
     #[must_use]
     pub fn audit(&self) -> Queue {
-        Queue::existing(&self.stack, &self.outputs.audit_queue_url, &self.outputs.audit_queue_arn)
+        Queue::existing(
+            &self.stack,
+            &self.outputs.audit_queue_url,
+            &self.outputs.audit_queue_arn,
+        )
     }
 
     /// Its dead-letter queue.
@@ -124,7 +158,12 @@ impl Deployment {
     /// The tables.
     #[must_use]
     pub fn tables(&self) -> Tables {
-        let Outputs { dedupe_table, payments_table, audit_table, .. } = &self.outputs;
+        let Outputs {
+            dedupe_table,
+            payments_table,
+            audit_table,
+            ..
+        } = &self.outputs;
         Tables::existing(&self.stack, dedupe_table, payments_table, audit_table)
     }
 

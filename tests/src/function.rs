@@ -60,12 +60,22 @@ impl Function {
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "test")
             .env("RUST_LOG", "info")
             .envs(variables.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
         let log = ProcessLog::default();
         log.follow(child.stdout.take().context("piped")?);
         log.follow(child.stderr.take().context("piped")?);
-        let mut function = Self { name: name.to_owned(), child, log, api, _server: server };
+        let mut function = Self {
+            name: name.to_owned(),
+            child,
+            log,
+            api,
+            _server: server,
+        };
         until(&format!("{name} to ask for work"), async || {
             ensure!(function.child.try_wait()?.is_none(), "it has ended");
             ensure!(function.api.is_asked(), "it has not asked");
@@ -97,7 +107,10 @@ impl Function {
             answered.try_recv().context("no answer yet")
         })
         .await?;
-        Ok(Invocation { answer: Answer(answer?), acknowledge })
+        Ok(Invocation {
+            answer: Answer(answer?),
+            acknowledge,
+        })
     }
 
     /// SIGKILL; returns when the process is gone.
@@ -128,9 +141,14 @@ impl Answer {
     /// The `messageId`s that are to come back, sorted.
     #[must_use]
     pub fn failures(&self) -> Vec<String> {
-        let failures = self.0["batchItemFailures"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut ids: Vec<String> =
-            failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap_or_default().to_owned()).collect();
+        let failures = self.0["batchItemFailures"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let mut ids: Vec<String> = failures
+            .iter()
+            .map(|failure| failure["itemIdentifier"].as_str().unwrap_or_default().to_owned())
+            .collect();
         ids.sort();
         ids
     }
@@ -140,7 +158,10 @@ impl Answer {
 pub(crate) fn outcomes_in(lines: &[String]) -> Vec<String> {
     let read = |line: &String| {
         let line: Value = serde_json::from_str(&line[line.find('{')?..]).ok()?;
-        let outcome = line.get("fields").and_then(|fields| fields.get("outcome")).or_else(|| line.get("outcome"))?;
+        let outcome = line
+            .get("fields")
+            .and_then(|fields| fields.get("outcome"))
+            .or_else(|| line.get("outcome"))?;
         outcome.as_str().map(ToOwned::to_owned)
     };
     lines.iter().filter_map(read).collect()

@@ -79,7 +79,10 @@ pub async fn request_invoice(connection: &mut PgConnection, customer_id: Uuid) -
         .await?;
     let event = NewEvent::of(&command)?.key(customer_id);
     let command_id = Database::outbox().enqueue(connection, event).await?;
-    Ok(Requested { invoice_id: command.invoice_id, command_id: command_id.into() })
+    Ok(Requested {
+        invoice_id: command.invoice_id,
+        command_id: command_id.into(),
+    })
 }
 
 /// An envelope with `CreateInvoice`, as the relay would send it.
@@ -87,7 +90,10 @@ pub async fn request_invoice(connection: &mut PgConnection, customer_id: Uuid) -
 /// # Errors
 /// Never.
 pub fn create_invoice_message(invoice_id: Uuid) -> Result<String> {
-    let command = CreateInvoice { invoice_id, ..invoice_of(Uuid::new_v4())? };
+    let command = CreateInvoice {
+        invoice_id,
+        ..invoice_of(Uuid::new_v4())?
+    };
     Ok(envelope(CreateInvoice::TYPE, "command", &json!(command)))
 }
 
@@ -96,8 +102,18 @@ pub fn create_invoice_message(invoice_id: Uuid) -> Result<String> {
 /// # Errors
 /// Never.
 pub fn invoice_created_message(invoice_id: Uuid) -> Result<String> {
-    let CreateInvoice { customer_id, amount_cents, currency, .. } = invoice_of(Uuid::new_v4())?;
-    let created = InvoiceCreated { invoice_id, customer_id, amount_cents, currency };
+    let CreateInvoice {
+        customer_id,
+        amount_cents,
+        currency,
+        ..
+    } = invoice_of(Uuid::new_v4())?;
+    let created = InvoiceCreated {
+        invoice_id,
+        customer_id,
+        amount_cents,
+        currency,
+    };
     Ok(envelope(InvoiceCreated::TYPE, "event", &json!(created)))
 }
 

@@ -9,12 +9,13 @@
 //! [`Stack`] (what is there), [`until`] (the only way to wait), [`Database`] and [`Queue`] (where
 //! events start and end), [`Relay`] (its process, to be started and killed), [`AwsProxy`] (faults
 //! between a process and AWS), [`Function`] (a function's process under a Runtime API of ours),
-//! `demo` (the demonstration, made of the same parts).
+//! [`demo`] (the demonstration, made of the same parts).
 
 mod aws_proxy;
 mod binaries;
 mod cleanup;
 mod database;
+pub mod demo;
 mod deployment;
 mod events;
 mod function;

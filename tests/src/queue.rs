@@ -62,25 +62,58 @@ impl Queue {
     /// # Errors
     /// As [`Queue::standard`].
     pub async fn fifo(stack: &Stack) -> Result<Self> {
-        Self::create(stack, format!("{}.fifo", unique("q")), &[(QueueAttributeName::FifoQueue, "true")]).await
+        Self::create(
+            stack,
+            format!("{}.fifo", unique("q")),
+            &[(QueueAttributeName::FifoQueue, "true")],
+        )
+        .await
     }
 
     /// A queue that somebody else made and deletes.
     #[must_use]
     pub fn existing(stack: &Stack, url: &str, arn: &str) -> Self {
         let name = url.rsplit('/').next().unwrap_or(url).to_owned();
-        Self { name, url: url.to_owned(), arn: arn.to_owned(), client: stack.sqs(), endpoint: stack.endpoint.clone(), owned: false }
+        Self {
+            name,
+            url: url.to_owned(),
+            arn: arn.to_owned(),
+            client: stack.sqs(),
+            endpoint: stack.endpoint.clone(),
+            owned: false,
+        }
     }
 
     async fn create(stack: &Stack, name: String, attributes: &[(QueueAttributeName, &str)]) -> Result<Self> {
         let client = stack.sqs();
-        let attributes = attributes.iter().map(|(name, value)| (name.clone(), (*value).to_owned())).collect();
-        let created = client.create_queue().queue_name(&name).set_attributes(Some(attributes)).send().await?;
+        let attributes = attributes
+            .iter()
+            .map(|(name, value)| (name.clone(), (*value).to_owned()))
+            .collect();
+        let created = client
+            .create_queue()
+            .queue_name(&name)
+            .set_attributes(Some(attributes))
+            .send()
+            .await?;
         let url = created.queue_url().context("a queue without a URL")?.to_owned();
-        let asked = client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
+        let asked = client
+            .get_queue_attributes()
+            .queue_url(&url)
+            .attribute_names(QueueAttributeName::QueueArn);
         let attributes = asked.send().await?.attributes.unwrap_or_default();
-        let arn = attributes.get(&QueueAttributeName::QueueArn).context("a queue without an ARN")?.clone();
-        Ok(Self { name, url, arn, client, endpoint: stack.endpoint.clone(), owned: true })
+        let arn = attributes
+            .get(&QueueAttributeName::QueueArn)
+            .context("a queue without an ARN")?
+            .clone();
+        Ok(Self {
+            name,
+            url,
+            arn,
+            client,
+            endpoint: stack.endpoint.clone(),
+            owned: true,
+        })
     }
 
     /// Sends one body, as a client that is no relay would.
@@ -138,7 +171,12 @@ impl Queue {
         let mut messages = Vec::new();
         for message in received.messages.unwrap_or_default() {
             let handle = message.receipt_handle().context("a message without a receipt handle")?;
-            self.client.delete_message().queue_url(&self.url).receipt_handle(handle).send().await?;
+            self.client
+                .delete_message()
+                .queue_url(&self.url)
+                .receipt_handle(handle)
+                .send()
+                .await?;
             messages.push(from_sdk(message));
         }
         Ok(messages)
@@ -154,9 +192,16 @@ impl Queue {
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         ];
-        let asked = self.client.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(names.to_vec()));
+        let asked = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .set_attribute_names(Some(names.to_vec()));
         let attributes = asked.send().await?.attributes.unwrap_or_default();
-        Ok(names.iter().filter_map(|name| attributes.get(name)?.parse::<u64>().ok()).sum())
+        Ok(names
+            .iter()
+            .filter_map(|name| attributes.get(name)?.parse::<u64>().ok())
+            .sum())
     }
 }
 
@@ -165,7 +210,10 @@ fn from_sdk(message: aws_sdk_sqs::types::Message) -> Message {
     let attributes = message.message_attributes.unwrap_or_default();
     Message {
         body: message.body.unwrap_or_default(),
-        attributes: attributes.into_iter().filter_map(|(name, value)| Some((name, value.string_value?))).collect(),
+        attributes: attributes
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.string_value?)))
+            .collect(),
         group: system.get(&MessageSystemAttributeName::MessageGroupId).cloned(),
         deduplication_id: system.get(&MessageSystemAttributeName::MessageDeduplicationId).cloned(),
     }

@@ -1,6 +1,10 @@
 //! The relay's process.
 
-use std::{collections::HashMap, net::SocketAddr, process::{ExitStatus, Stdio}};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -58,15 +62,29 @@ impl Relay {
         let file = folder.path().join("relay.toml");
         std::fs::write(&file, config.toml())?;
         let mut command = Command::new(binary("outbox-relay")?);
-        command.args(["run", "--config"]).arg(file).envs(config.environment.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(["run", "--config"])
+            .arg(file)
+            .envs(config.environment.iter().cloned());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         let mut child = command.spawn().context("starting outbox-relay")?;
         let log = ProcessLog::default();
         let readers = vec![
             log.follow(child.stdout.take().context("piped")?),
             log.follow(child.stderr.take().context("piped")?),
         ];
-        Ok(Self { child, log, readers, address: None, quiet: false, _folder: folder })
+        Ok(Self {
+            child,
+            log,
+            readers,
+            address: None,
+            quiet: false,
+            _folder: folder,
+        })
     }
 
     /// Prints nothing when it goes.
@@ -127,11 +145,15 @@ impl Relay {
     pub async fn metric(&self, name: &str, sink: &str) -> Result<f64> {
         let text = self.get("/metrics").await?;
         let sink = format!("sink=\"{sink}\"");
-        let samples = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(&sink));
+        let samples = text
+            .lines()
+            .filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(&sink));
         let mut sum = 0.0;
         for sample in samples {
             let value = sample.rsplit(' ').next().unwrap_or_default();
-            sum += value.parse::<f64>().with_context(|| format!("no number in `{sample}`"))?;
+            sum += value
+                .parse::<f64>()
+                .with_context(|| format!("no number in `{sample}`"))?;
         }
         Ok(sum)
     }
@@ -162,7 +184,10 @@ impl Relay {
     /// # Errors
     /// It does not answer.
     pub async fn ask(&self, path: &str) -> Result<(u16, String)> {
-        let address = self.address.or_else(|| listening_at(&self.log.lines())).context("it does not listen yet")?;
+        let address = self
+            .address
+            .or_else(|| listening_at(&self.log.lines()))
+            .context("it does not listen yet")?;
         let response = reqwest::get(format!("http://{address}{path}")).await?;
         Ok((response.status().as_u16(), response.text().await?))
     }
@@ -170,7 +195,11 @@ impl Relay {
     /// The lines it has printed as JSON objects, others left out.
     #[must_use]
     pub fn log_lines(&self) -> Vec<HashMap<String, Value>> {
-        self.log.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.log
+            .lines()
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// `None` when it is ready, its status when it has ended.

@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context, Result};
 use aws_sdk_dynamodb::{
     Client,
-    types::{
-        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-    },
+    types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -38,10 +36,17 @@ impl Tables {
         let mut tables = Self::existing(stack, &name("dedupe"), &name("payments"), &name("audit"));
         tables.owned = true;
         for table in tables.names() {
-            let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build()?;
-            let text = AttributeDefinition::builder().attribute_name("pk").attribute_type(ScalarAttributeType::S);
+            let key = KeySchemaElement::builder()
+                .attribute_name("pk")
+                .key_type(KeyType::Hash)
+                .build()?;
+            let text = AttributeDefinition::builder()
+                .attribute_name("pk")
+                .attribute_type(ScalarAttributeType::S);
             let create = tables.client.create_table().table_name(&table).key_schema(key);
-            let create = create.attribute_definitions(text.build()?).billing_mode(BillingMode::PayPerRequest);
+            let create = create
+                .attribute_definitions(text.build()?)
+                .billing_mode(BillingMode::PayPerRequest);
             create.send().await.with_context(|| format!("creating table {table}"))?;
         }
         Ok(tables)
@@ -88,10 +93,22 @@ impl Tables {
     }
 
     async fn scan(&self, table: &str) -> Result<Vec<Item>> {
-        let pages = self.client.scan().table_name(table).consistent_read(true).into_paginator().send();
+        let pages = self
+            .client
+            .scan()
+            .table_name(table)
+            .consistent_read(true)
+            .into_paginator()
+            .send();
         let pages = stream::unfold(pages, |mut pages| async { Some((pages.next().await?, pages)) });
-        let pages: Vec<_> = pages.map(|page| page.with_context(|| format!("scanning {table}"))).try_collect().await?;
-        Ok(pages.into_iter().flat_map(|page| page.items.unwrap_or_default()).collect())
+        let pages: Vec<_> = pages
+            .map(|page| page.with_context(|| format!("scanning {table}")))
+            .try_collect()
+            .await?;
+        Ok(pages
+            .into_iter()
+            .flat_map(|page| page.items.unwrap_or_default())
+            .collect())
     }
 
     fn names(&self) -> [String; 3] {

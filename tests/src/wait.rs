@@ -24,11 +24,7 @@ pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Result<T>) -> Resul
 ///
 /// # Errors
 /// As [`until`].
-pub async fn until_within<T>(
-    patience: Duration,
-    what: &str,
-    mut look: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
+pub async fn until_within<T>(patience: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let started = Instant::now();
     let mut last_seen = String::from("nothing yet: the first look did not end");
     loop {
@@ -39,7 +35,10 @@ pub async fn until_within<T>(
             Err(_) => {}
         }
         if started.elapsed() >= patience {
-            bail!("waited {:.1} s for {what}; last seen: {last_seen}", patience.as_secs_f32());
+            bail!(
+                "waited {:.1} s for {what}; last seen: {last_seen}",
+                patience.as_secs_f32()
+            );
         }
         sleep(POLL_INTERVAL).await;
     }

@@ -88,9 +88,7 @@ pub(super) fn error(status: u16, code: &str) -> Response {
 
 /// What SQS says of entries that it did not take.
 pub(super) fn failed<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
-    let say = |entry: &Entry| {
-        json!({ "Id": entry.entry_id, "Code": "InternalError", "Message": "a test asked for this", "SenderFault": false })
-    };
+    let say = |entry: &Entry| json!({ "Id": entry.entry_id, "Code": "InternalError", "Message": "a test asked for this", "SenderFault": false });
     entries.map(say).collect()
 }
 
@@ -109,6 +107,9 @@ pub(super) fn successful<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value 
 pub(super) fn answer(status: u16, body: &Value) -> Response {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/x-amz-json-1.0"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        axum::http::HeaderValue::from_static("application/x-amz-json-1.0"),
+    );
     response
 }

@@ -25,7 +25,10 @@ pub(super) enum Decision {
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Inner { waiting: watch::Sender::new(0), decision: watch::Sender::new(None) }))
+        Self(Arc::new(Inner {
+            waiting: watch::Sender::new(0),
+            decision: watch::Sender::new(None),
+        }))
     }
 
     /// Waits until `count` requests have come to the gate.

@@ -31,7 +31,10 @@ impl Record {
                 self.overlapping_groups.push(place.1);
             }
         }
-        self.sends.push(Send { entries: entries.to_vec(), taken: None });
+        self.sends.push(Send {
+            entries: entries.to_vec(),
+            taken: None,
+        });
         self.sends.len() - 1
     }
 
@@ -54,7 +57,9 @@ impl Record {
 /// The FIFO groups of a request, each once, with their queue.
 fn fifo_groups(entries: &[Entry]) -> Vec<(String, String)> {
     let fifo = entries.iter().filter(|entry| entry.queue.ends_with(".fifo"));
-    let mut groups: Vec<_> = fifo.filter_map(|entry| Some((entry.queue.clone(), entry.group.clone()?))).collect();
+    let mut groups: Vec<_> = fifo
+        .filter_map(|entry| Some((entry.queue.clone(), entry.group.clone()?)))
+        .collect();
     groups.sort();
     groups.dedup();
     groups

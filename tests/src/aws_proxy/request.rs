@@ -41,11 +41,26 @@ pub struct Entry {
 
 impl Request {
     pub(super) fn new(method: Method, uri: Uri, headers: HeaderMap, bytes: Bytes) -> Self {
-        let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let target = headers
+            .get("x-amz-target")
+            .and_then(|target| target.to_str().ok())
+            .unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let entries = if operation == "SendMessageBatch" { entries(&body) } else { Vec::new() };
-        Self { operation, body, entries, method, uri, headers, bytes }
+        let entries = if operation == "SendMessageBatch" {
+            entries(&body)
+        } else {
+            Vec::new()
+        };
+        Self {
+            operation,
+            body,
+            entries,
+            method,
+            uri,
+            headers,
+            bytes,
+        }
     }
 
     /// Whether it hands messages to SQS.
@@ -62,12 +77,22 @@ impl Request {
 
     /// The same request with some of its entries.
     pub(super) fn with_entries(&self, kept: impl Fn(&Entry) -> bool) -> Self {
-        let ids: Vec<&str> = self.entries.iter().filter(|entry| kept(entry)).map(|entry| entry.entry_id.as_str()).collect();
+        let ids: Vec<&str> = self
+            .entries
+            .iter()
+            .filter(|entry| kept(entry))
+            .map(|entry| entry.entry_id.as_str())
+            .collect();
         let mut body = self.body.clone();
         if let Some(all) = body["Entries"].as_array_mut() {
             all.retain(|entry| entry["Id"].as_str().is_some_and(|id| ids.contains(&id)));
         }
-        Self::new(self.method.clone(), self.uri.clone(), self.headers.clone(), body.to_string().into())
+        Self::new(
+            self.method.clone(),
+            self.uri.clone(),
+            self.headers.clone(),
+            body.to_string().into(),
+        )
     }
 }
 
@@ -84,8 +109,13 @@ fn read_entry(queue: &str, entry: &Value) -> Entry {
     Entry {
         entry_id: text(&entry["Id"]).unwrap_or_default(),
         queue: queue.to_owned(),
-        event_id: envelope.as_ref().map(|envelope| envelope.id.to_string()).unwrap_or_default(),
-        key: envelope.as_ref().and_then(|envelope| Some(envelope.partition_key.as_ref()?.to_string())),
+        event_id: envelope
+            .as_ref()
+            .map(|envelope| envelope.id.to_string())
+            .unwrap_or_default(),
+        key: envelope
+            .as_ref()
+            .and_then(|envelope| Some(envelope.partition_key.as_ref()?.to_string())),
         sequence: envelope.as_ref().and_then(|envelope| Some(envelope.sequence?.get())),
         group: text(&entry["MessageGroupId"]),
         deduplication_id: text(&entry["MessageDeduplicationId"]),

@@ -1,6 +1,9 @@
 //! The proxy's HTTP side.
 
-use std::{panic, sync::{Arc, Mutex}};
+use std::{
+    panic,
+    sync::{Arc, Mutex},
+};
 
 use anyhow::{Context, Result};
 use axum::{
@@ -39,7 +42,12 @@ enum Answer {
 
 impl Inner {
     pub(super) fn new(upstream: String) -> Self {
-        Self { upstream, client: reqwest::Client::new(), rules: Mutex::default(), record: Mutex::default() }
+        Self {
+            upstream,
+            client: reqwest::Client::new(),
+            rules: Mutex::default(),
+            record: Mutex::default(),
+        }
     }
 
     /// Does what the rules say. Runs to its end even when the caller is gone: what a killed process
@@ -59,11 +67,24 @@ impl Inner {
     async fn carry_out(&self, request: &Request, send: Option<usize>) -> Result<Answer> {
         let reply = match self.fault_for(request) {
             Fault::None => self.forward(request, send).await?,
-            Fault::Status(status) => error(status, if status == 503 { "ServiceUnavailable" } else { "InternalFailure" }),
+            Fault::Status(status) => error(
+                status,
+                if status == 503 {
+                    "ServiceUnavailable"
+                } else {
+                    "InternalFailure"
+                },
+            ),
             Fault::Throttled => error(400, "RequestThrottled"),
             Fault::AccessDenied => error(403, "AccessDeniedException"),
-            Fault::FailEntries(chosen) => self.forward_without(request, send, |entry| chosen.has(entry), true).await?,
-            Fault::ForgetEntries(chosen) => self.forward_without(request, send, |entry| chosen.has(entry), false).await?,
+            Fault::FailEntries(chosen) => {
+                self.forward_without(request, send, |entry| chosen.has(entry), true)
+                    .await?
+            }
+            Fault::ForgetEntries(chosen) => {
+                self.forward_without(request, send, |entry| chosen.has(entry), false)
+                    .await?
+            }
             Fault::LoseReply => {
                 self.forward(request, send).await?;
                 return Ok(Answer::Cut);
@@ -83,7 +104,10 @@ impl Inner {
                 if let Some(send) = send {
                     self.record().take(send, &request.entries);
                 }
-                answer(200, &json!({ "Successful": successful(request.entries.iter()), "Failed": [] }))
+                answer(
+                    200,
+                    &json!({ "Successful": successful(request.entries.iter()), "Failed": [] }),
+                )
             }
         };
         Ok(Answer::Reply(reply))
@@ -93,8 +117,18 @@ impl Inner {
         let (status, headers, body) = self.ask_upstream(request).await?;
         if let (Some(send), true) = (send, status.is_success()) {
             let said: Value = serde_json::from_slice(&body)?;
-            let ids: Vec<&str> = said["Successful"].as_array().into_iter().flatten().filter_map(|e| e["Id"].as_str()).collect();
-            let taken: Vec<Entry> = request.entries.iter().filter(|e| ids.contains(&e.entry_id.as_str())).cloned().collect();
+            let ids: Vec<&str> = said["Successful"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|e| e["Id"].as_str())
+                .collect();
+            let taken: Vec<Entry> = request
+                .entries
+                .iter()
+                .filter(|e| ids.contains(&e.entry_id.as_str()))
+                .cloned()
+                .collect();
             self.record().take(send, &taken);
         }
         let mut response = Response::new(Body::from(body));
@@ -129,11 +163,24 @@ impl Inner {
 
     async fn ask_upstream(&self, request: &Request) -> Result<(StatusCode, HeaderMap, Bytes)> {
         let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
-        let asked = self.client.request(request.method.clone(), format!("{}{path}", self.upstream));
-        let headers = without(&request.headers, &[header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING]);
-        let response = asked.headers(headers).body(request.bytes.clone()).send().await.context("asking LocalStack")?;
+        let asked = self
+            .client
+            .request(request.method.clone(), format!("{}{path}", self.upstream));
+        let headers = without(
+            &request.headers,
+            &[header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING],
+        );
+        let response = asked
+            .headers(headers)
+            .body(request.bytes.clone())
+            .send()
+            .await
+            .context("asking LocalStack")?;
         let status = response.status();
-        let headers = without(response.headers(), &[header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION]);
+        let headers = without(
+            response.headers(),
+            &[header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION],
+        );
         Ok((status, headers, response.bytes().await?))
     }
 }
@@ -150,7 +197,13 @@ pub(super) async fn serve(inner: Arc<Inner>) -> Result<(String, JoinSet<()>)> {
     Ok((endpoint, server))
 }
 
-async fn handle(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, headers: HeaderMap, bytes: Bytes) -> Response {
+async fn handle(
+    State(inner): State<Arc<Inner>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Response {
     let request = Request::new(method, uri, headers, bytes);
     let work = tokio::spawn(async move { inner.handle(request).await });
     match work.await {

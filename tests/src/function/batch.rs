@@ -30,7 +30,12 @@ impl Record {
     /// A message that is delivered for the first time.
     #[must_use]
     pub fn new(body: impl Into<String>) -> Self {
-        Self { message_id: Uuid::new_v4().to_string(), body: body.into(), group: None, receive_count: 1 }
+        Self {
+            message_id: Uuid::new_v4().to_string(),
+            body: body.into(),
+            group: None,
+            receive_count: 1,
+        }
     }
 
     /// Sets `MessageGroupId`.
@@ -43,13 +48,19 @@ impl Record {
     /// The same body sent once more: a message of its own.
     #[must_use]
     pub fn copy(&self) -> Self {
-        Self { message_id: Uuid::new_v4().to_string(), ..self.clone() }
+        Self {
+            message_id: Uuid::new_v4().to_string(),
+            ..self.clone()
+        }
     }
 
     /// The same message delivered once more.
     #[must_use]
     pub fn again(&self) -> Self {
-        Self { receive_count: self.receive_count + 1, ..self.clone() }
+        Self {
+            receive_count: self.receive_count + 1,
+            ..self.clone()
+        }
     }
 
     fn to_json(&self, queue_arn: &str) -> Value {
@@ -86,17 +97,28 @@ impl Batch {
     /// A batch from the queue with this ARN.
     #[must_use]
     pub fn of(queue_arn: &str, records: impl IntoIterator<Item = Record>) -> Self {
-        Self { deadline: DEADLINE, queue_arn: queue_arn.to_owned(), records: records.into_iter().collect() }
+        Self {
+            deadline: DEADLINE,
+            queue_arn: queue_arn.to_owned(),
+            records: records.into_iter().collect(),
+        }
     }
 
     /// All of its messages delivered once more.
     #[must_use]
     pub fn again(&self) -> Self {
-        Self { records: self.records.iter().map(Record::again).collect(), ..self.clone() }
+        Self {
+            records: self.records.iter().map(Record::again).collect(),
+            ..self.clone()
+        }
     }
 
     pub(super) fn to_json(&self) -> String {
-        let records: Vec<Value> = self.records.iter().map(|record| record.to_json(&self.queue_arn)).collect();
+        let records: Vec<Value> = self
+            .records
+            .iter()
+            .map(|record| record.to_json(&self.queue_arn))
+            .collect();
         json!({ "Records": records }).to_string()
     }
 }

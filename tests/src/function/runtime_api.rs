@@ -57,7 +57,11 @@ struct Books {
 
 impl Handover {
     pub(super) fn new(payload: String, deadline: Duration) -> Self {
-        Self { request_id: uuid::Uuid::new_v4().to_string(), payload, deadline }
+        Self {
+            request_id: uuid::Uuid::new_v4().to_string(),
+            payload,
+            deadline,
+        }
     }
 }
 
@@ -87,7 +91,10 @@ impl RuntimeApi {
     pub(super) fn hand_over(&self, handover: Handover) -> Result<oneshot::Receiver<Answered>> {
         let (answer, answered) = oneshot::channel();
         let mut books = self.desk.books();
-        ensure!(books.open.is_none(), "an execution environment has one invocation at a time");
+        ensure!(
+            books.open.is_none(),
+            "an execution environment has one invocation at a time"
+        );
         books.open = Some((handover.request_id.clone(), answer));
         books.waiting = Some(handover);
         self.desk.handed_over.notify_one();
@@ -103,7 +110,9 @@ impl Desk {
     /// Passes the answer to the test and waits until the test acknowledges it.
     async fn finish(&self, id: &str, answer: Result<Value>) -> StatusCode {
         let open = self.books().open.take_if(|(open, _)| open == id);
-        let Some((_, answered)) = open else { return StatusCode::BAD_REQUEST };
+        let Some((_, answered)) = open else {
+            return StatusCode::BAD_REQUEST;
+        };
         let (acknowledge, acknowledged) = oneshot::channel();
         let _ = answered.send((answer, acknowledge));
         // A test that lets go without a word means to kill the process: it gets no answer.
@@ -127,8 +136,14 @@ async fn next(State(desk): State<Arc<Desk>>) -> Response {
     let mut response = Response::new(Body::from(handover.payload));
     let headers = [
         ("lambda-runtime-aws-request-id", handover.request_id),
-        ("lambda-runtime-deadline-ms", (now + handover.deadline).as_millis().to_string()),
-        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:000000000000:function:test".to_owned()),
+        (
+            "lambda-runtime-deadline-ms",
+            (now + handover.deadline).as_millis().to_string(),
+        ),
+        (
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:us-east-1:000000000000:function:test".to_owned(),
+        ),
         ("content-type", "application/json".to_owned()),
     ];
     for (name, value) in headers {
@@ -146,5 +161,6 @@ async fn response(State(desk): State<Arc<Desk>>, Path(id): Path<String>, body: B
 
 async fn error(State(desk): State<Arc<Desk>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
     let said = String::from_utf8_lossy(&body).into_owned();
-    desk.finish(&id, Err(anyhow!("the function reported an error: {said}"))).await
+    desk.finish(&id, Err(anyhow!("the function reported an error: {said}")))
+        .await
 }

@@ -1,5 +1,7 @@
 //! A function killed at an exact moment, and replies that are lost.
 
+use std::time::Duration;
+
 use system_tests::{Fault, Moment};
 
 use super::scene::{Mode, Scene, some_invoices};
@@ -37,13 +39,16 @@ async fn killed_before_its_effect_a_function_leaves_nothing_that_stops_the_next(
     let mut function = scene.function().await;
     let invoices = some_invoices::<2>();
     let batch = scene.batch(invoices.map(|id| scene.message(id)));
-    let gate = scene.proxy.hold(1, Moment::BeforeApplied, |request| request.operation == "TransactWriteItems");
+    let gate = scene.proxy.hold(usize::MAX, Moment::BeforeApplied, |request| {
+        request.operation == "TransactWriteItems"
+    });
     tokio::select! {
         answer = function.invoke(&batch) => panic!("answered without having written: {answer:?}"),
         reached = gate.reached(1) => reached.unwrap(),
     }
     function.kill().await.unwrap();
     gate.discard();
+    scene.proxy.heal();
     scene.assert_once(&[]).await;
 
     let mut next = scene.function().await;
@@ -57,7 +62,9 @@ async fn a_commit_whose_reply_is_lost_is_not_done_again() {
     let mut function = scene.function().await;
     let invoices = some_invoices::<2>();
     let batch = scene.batch(invoices.map(|id| scene.message(id)));
-    scene.proxy.inject(1, Fault::LoseReply, |request| request.operation == "TransactWriteItems");
+    scene
+        .proxy
+        .inject(1, Fault::LoseReply, |request| request.operation == "TransactWriteItems");
 
     let returned = function.invoke(&batch).await.unwrap().failures();
     if !returned.is_empty() {
@@ -75,8 +82,12 @@ async fn a_store_that_is_down_gives_every_message_back() {
     let records = invoices.map(|id| scene.message(id));
     let mut all: Vec<String> = records.iter().map(|record| record.message_id.clone()).collect();
     all.sort();
-    let batch = scene.batch(records);
-    scene.proxy.inject(usize::MAX, Fault::Status(500), |request| request.operation.contains("Item"));
+    let mut batch = scene.batch(records);
+    // It tries until its time is nearly over.
+    batch.deadline = Duration::from_secs(3);
+    scene.proxy.inject(usize::MAX, Fault::Status(500), |request| {
+        request.operation.contains("Item")
+    });
     assert_eq!(function.invoke(&batch).await.unwrap().failures(), all);
     scene.proxy.heal();
     scene.assert_once(&[]).await;

@@ -20,10 +20,17 @@ async fn again_and_again(mode: Mode) {
         assert_eq!(function.invoke(batch).await.unwrap().failures(), [""; 0]);
         scene.assert_once(&invoices).await;
     }
-    assert_eq!(function.outcomes(), [["done"; 3], ["duplicate"; 3], ["duplicate"; 3]].concat());
+    assert_eq!(
+        function.outcomes(),
+        [["done"; 3], ["duplicate"; 3], ["duplicate"; 3]].concat()
+    );
     // Other events about the same invoices are no copies: the effect is per event, not per invoice.
     function.invoke(&scene.batch(records)).await.unwrap();
-    assert!(scene.effects().await.values().all(|effects| *effects == 2), "{:?}", scene.effects().await);
+    assert!(
+        scene.effects().await.values().all(|effects| *effects == 2),
+        "{:?}",
+        scene.effects().await
+    );
 }
 
 async fn all_copies_in_one_batch(mode: Mode) {
@@ -31,8 +38,13 @@ async fn all_copies_in_one_batch(mode: Mode) {
     let mut function = scene.function().await;
     let invoices = some_invoices::<2>();
     let [twice, thrice] = invoices.map(|id| scene.message(id));
-    let batch =
-        scene.batch([thrice.clone(), twice.clone(), thrice.copy(), twice.copy(), thrice.copy()]);
+    let batch = scene.batch([
+        thrice.clone(),
+        twice.clone(),
+        thrice.copy(),
+        twice.copy(),
+        thrice.copy(),
+    ]);
 
     assert_eq!(function.invoke(&batch).await.unwrap().failures(), [""; 0]);
     scene.assert_once(&invoices).await;
@@ -72,7 +84,9 @@ async fn two_processes_with_one_message_at_the_same_moment_have_one_effect_in_po
     // Nobody can look into the inbox until both stand before it.
     let mut keeper = scene.database.connect().await.unwrap();
     let mut lock = keeper.begin().await.unwrap();
-    lock.execute("lock table oncebox.inbox in access exclusive mode").await.unwrap();
+    lock.execute("lock table oncebox.inbox in access exclusive mode")
+        .await
+        .unwrap();
     let both_wait = async {
         system_tests::until("both processes to stand before the inbox", async || {
             let waiting = scene.database.waiting_for_locks().await?;
@@ -97,13 +111,14 @@ async fn two_processes_with_one_message_at_the_same_moment_have_one_effect_in_po
 async fn two_processes_with_one_message_at_the_same_moment_have_one_effect_in_dynamodb() {
     let scene = Scene::of(Mode::Transactional).await;
     let (mut one, mut other) = (scene.function().await, scene.function().await);
-    let invoices = some_invoices::<3>();
-    let records = invoices.map(|id| scene.message(id));
-    let here = scene.batch(records.clone());
-    let there = scene.batch(records.map(|record| record.copy()));
+    let invoices = some_invoices::<1>();
+    let record = scene.message(invoices[0]);
+    let (here, there) = (scene.batch([record.clone()]), scene.batch([record.copy()]));
 
     // Both have read that nobody has done it, and both are about to write.
-    let gate = scene.proxy.hold(2, Moment::BeforeApplied, |request| request.operation == "TransactWriteItems");
+    let gate = scene.proxy.hold(2, Moment::BeforeApplied, |request| {
+        request.operation == "TransactWriteItems"
+    });
     let both_write = async {
         gate.reached(2).await.unwrap();
         gate.release();
@@ -115,5 +130,5 @@ async fn two_processes_with_one_message_at_the_same_moment_have_one_effect_in_dy
     scene.assert_once(&invoices).await;
     let mut outcomes = [one.outcomes(), other.outcomes()].concat();
     outcomes.sort();
-    assert_eq!(outcomes, [["done"; 3], ["duplicate"; 3]].concat());
+    assert_eq!(outcomes, ["done", "duplicate"]);
 }

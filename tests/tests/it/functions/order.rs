@@ -18,11 +18,25 @@ async fn refuse(scene: &Scene, invoice_id: Uuid) {
          create trigger refuse before insert on invoicing.invoice
          for each row when (new.invoice_id = '{invoice_id}') execute function invoicing.refuse()"
     );
-    scene.database.connect().await.unwrap().execute(AssertSqlSafe(sql)).await.unwrap();
+    scene
+        .database
+        .connect()
+        .await
+        .unwrap()
+        .execute(AssertSqlSafe(sql))
+        .await
+        .unwrap();
 }
 
 async fn accept_again(scene: &Scene) {
-    scene.database.connect().await.unwrap().execute("drop trigger refuse on invoicing.invoice").await.unwrap();
+    scene
+        .database
+        .connect()
+        .await
+        .unwrap()
+        .execute("drop trigger refuse on invoicing.invoice")
+        .await
+        .unwrap();
 }
 
 /// The invoices in the order in which they were created.
@@ -39,14 +53,26 @@ async fn a_failure_in_the_middle_of_a_group_returns_it_and_all_that_follows_it()
     let [b1, b2] = some_invoices::<2>();
     refuse(&scene, a2).await;
     let records = [
-        command(a1, "a"), command(b1, "b"), command(a2, "a"), command(a3, "a"), command(b2, "b"), command(a4, "a"),
+        command(a1, "a"),
+        command(b1, "b"),
+        command(a2, "a"),
+        command(a3, "a"),
+        command(b2, "b"),
+        command(a4, "a"),
     ];
-    let mut expected: Vec<String> = [2, 3, 5].iter().map(|n: &usize| records[*n].message_id.clone()).collect();
+    let mut expected: Vec<String> = [2, 3, 5]
+        .iter()
+        .map(|n: &usize| records[*n].message_id.clone())
+        .collect();
     expected.sort();
     let returned = [records[2].again(), records[3].again(), records[5].again()];
 
     let answer = function.invoke(&scene.batch(records)).await.unwrap();
-    assert_eq!(answer.failures(), expected, "the failed one and the later ones of its group, nobody else");
+    assert_eq!(
+        answer.failures(),
+        expected,
+        "the failed one and the later ones of its group, nobody else"
+    );
     let mut done = created(&scene).await;
     done.sort();
     let mut others = vec![a1, b1, b2];
@@ -54,8 +80,15 @@ async fn a_failure_in_the_middle_of_a_group_returns_it_and_all_that_follows_it()
     assert_eq!(done, others);
 
     accept_again(&scene).await;
-    assert_eq!(function.invoke(&scene.batch(returned)).await.unwrap().failures(), [""; 0]);
-    let group_a: Vec<Uuid> = created(&scene).await.into_iter().filter(|id| [a1, a2, a3, a4].contains(id)).collect();
+    assert_eq!(
+        function.invoke(&scene.batch(returned)).await.unwrap().failures(),
+        [""; 0]
+    );
+    let group_a: Vec<Uuid> = created(&scene)
+        .await
+        .into_iter()
+        .filter(|id| [a1, a2, a3, a4].contains(id))
+        .collect();
     assert_eq!(group_a, [a1, a2, a3, a4]);
     scene.assert_once(&[a1, a2, a3, a4, b1, b2]).await;
 }
@@ -68,7 +101,10 @@ async fn poison_in_the_middle_of_a_group_is_set_aside_and_the_group_goes_on_in_o
     let [first, second, third] = invoices.map(|id| command(id, "a"));
     let poison = Record::new("no JSON").in_group("a");
 
-    let answer = function.invoke(&scene.batch([first, second, poison, third])).await.unwrap();
+    let answer = function
+        .invoke(&scene.batch([first, second, poison, third]))
+        .await
+        .unwrap();
     assert_eq!(answer.failures(), [""; 0]);
     assert_eq!(created(&scene).await, invoices);
     let dead = scene.dead_letters.take(1).await.unwrap();

@@ -35,7 +35,13 @@ impl Scene {
         };
         let tables = Tables::create(&stack).await.unwrap();
         let proxy = AwsProxy::start(&stack).await.unwrap();
-        Self { mode, database, dead_letters, proxy, tables }
+        Self {
+            mode,
+            database,
+            dead_letters,
+            proxy,
+            tables,
+        }
     }
 
     pub(crate) async fn function(&self) -> Function {
@@ -86,7 +92,11 @@ impl Scene {
         assert_eq!(self.effects().await, expected);
         if self.mode == Mode::Postgres {
             let events = self.database.events_of("invoice.created.v1").await.unwrap();
-            assert_eq!(events.len(), invoices.len(), "one event for each invoice, in the same transaction");
+            assert_eq!(
+                events.len(),
+                invoices.len(),
+                "one event for each invoice, in the same transaction"
+            );
         }
     }
 }

@@ -18,38 +18,51 @@ async fn commit_some(scene: &Scene) -> Vec<String> {
     committed
 }
 
-#[tokio::test]
-async fn killed_before_its_request_is_applied_it_loses_nothing() {
-    let scene = Scene::fifo().await;
+/// Holds up key `a` at `moment` while other keys are published and the cursor is saved; then kills
+/// the relay. Returns all that was committed.
+async fn killed_while_a_is_held(scene: &Scene, moment: Moment) -> Vec<String> {
     let relay = scene.relay().await;
-    let gate = scene.proxy.hold(usize::MAX, Moment::BeforeApplied, |request| request.is_send());
-    let committed = commit_some(&scene).await;
+    let gate = scene.proxy.hold(usize::MAX, moment, |request| request.has_key("a"));
+    let held = scene.database.enqueue(Some("a")).await.unwrap();
     gate.reached(1).await.unwrap();
+    let behind_it = scene.database.enqueue_many(Some("a"), 4).await.unwrap();
+    let others = scene.database.enqueue_many(Some("b"), 8).await.unwrap();
+    scene.published(&others).await;
+    let last = saved_once_more(scene).await;
     relay.kill().await.unwrap();
     gate.discard();
     scene.proxy.heal();
-    assert_eq!(scene.proxy.taken(), [], "nothing may have arrived yet");
+    [vec![held], behind_it, others, vec![last]].concat()
+}
 
-    let _relay = scene.relay().await;
-    scene.published(&committed).await;
-    let taken = scene.proxy.taken();
-    assert_keys_in_order(&taken);
-    assert_eq!(ids(&taken), committed.into_iter().collect());
-    assert_eq!(duplicates(&taken), 0, "what never arrived cannot come twice");
+/// Publishes one more event and waits until the cursor has been written after that.
+async fn saved_once_more(scene: &Scene) -> String {
+    let before: String = sqlx::query_scalar("select clock_timestamp()::text")
+        .fetch_one(&scene.database.pool)
+        .await
+        .unwrap();
+    let id = scene.database.enqueue(Some("b")).await.unwrap();
+    scene.published(std::slice::from_ref(&id)).await;
+    system_tests::until("the cursor to be written", async || {
+        let written = sqlx::query("select 1 from oncebox.cursor where updated_at > $1::timestamptz limit 1");
+        let written = written.bind(&before).fetch_optional(&scene.database.pool).await?;
+        anyhow::ensure!(written.is_some(), "not since {before}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    id
 }
 
 #[tokio::test]
-async fn killed_between_send_and_cursor_it_repeats_only_what_was_sent() {
+async fn killed_before_its_request_is_applied_it_loses_nothing() {
     let scene = Scene::fifo().await;
-    let relay = scene.relay().await;
-    let gate = scene.proxy.hold(usize::MAX, Moment::BeforeReply, |request| request.is_send());
-    let committed = commit_some(&scene).await;
-    gate.reached(1).await.unwrap();
-    relay.kill().await.unwrap();
-    gate.discard();
-    scene.proxy.heal();
-    let sent_before = scene.proxy.taken().len();
-    assert!(sent_before > 0, "the held request was applied");
+    let committed = killed_while_a_is_held(&scene, Moment::BeforeApplied).await;
+    assert_eq!(
+        scene.sequences("a"),
+        [0_i64; 0],
+        "nothing of the held key may have arrived yet"
+    );
 
     let _relay = scene.relay().await;
     scene.published(&committed).await;
@@ -57,7 +70,35 @@ async fn killed_between_send_and_cursor_it_repeats_only_what_was_sent() {
     let taken = scene.proxy.taken();
     assert_keys_in_order(&taken);
     assert_eq!(ids(&taken), committed.into_iter().collect());
-    assert!(duplicates(&taken) <= sent_before, "{} copies of {sent_before} events", duplicates(&taken));
+    assert_eq!(
+        scene.sequences("a"),
+        [1, 2, 3, 4, 5],
+        "what never arrived cannot come twice"
+    );
+}
+
+#[tokio::test]
+async fn killed_between_send_and_cursor_it_repeats_only_what_was_sent() {
+    let scene = Scene::fifo().await;
+    let committed = killed_while_a_is_held(&scene, Moment::BeforeReply).await;
+    let sent_before = scene.proxy.taken().len();
+    assert_eq!(
+        scene.sequences("a"),
+        [1],
+        "the held request was applied, those behind it were not sent"
+    );
+
+    let _relay = scene.relay().await;
+    scene.published(&committed).await;
+    scene.settled().await;
+    let taken = scene.proxy.taken();
+    assert_keys_in_order(&taken);
+    assert_eq!(ids(&taken), committed.into_iter().collect());
+    assert!(
+        duplicates(&taken) <= sent_before,
+        "{} copies of {sent_before} events",
+        duplicates(&taken)
+    );
 }
 
 #[tokio::test]
@@ -75,7 +116,10 @@ async fn what_a_killed_relay_had_handed_over_may_arrive_late_and_is_then_a_dupli
     gate.release();
     // SQS FIFO drops the latecomers by their deduplication id: six messages, in order.
     let messages = scene.queue.take(6).await.unwrap();
-    let sequences: Vec<i64> = messages.iter().map(|m| m.envelope().unwrap().sequence.unwrap().get()).collect();
+    let sequences: Vec<i64> = messages
+        .iter()
+        .map(|m| m.envelope().unwrap().sequence.unwrap().get())
+        .collect();
     assert_eq!(sequences, [1, 2, 3, 4, 5, 6]);
     assert_keys_in_order(&scene.proxy.taken());
 }

@@ -18,9 +18,15 @@ pub(crate) fn assert_keys_in_order(taken: &[Entry]) {
     let mut seen = HashSet::new();
     let mut last: HashMap<&str, i64> = HashMap::new();
     for entry in taken.iter().filter(|entry| seen.insert(&entry.event_id)) {
-        let (Some(key), Some(sequence)) = (entry.key.as_deref(), entry.sequence) else { continue };
+        let (Some(key), Some(sequence)) = (entry.key.as_deref(), entry.sequence) else {
+            continue;
+        };
         let last = last.entry(key).or_default();
-        assert_eq!(sequence, *last + 1, "first deliveries of key {key} are out of order: {sequence} came after {last}");
+        assert_eq!(
+            sequence,
+            *last + 1,
+            "first deliveries of key {key} are out of order: {sequence} came after {last}"
+        );
         *last = sequence;
     }
 }

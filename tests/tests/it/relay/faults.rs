@@ -52,7 +52,10 @@ async fn throttling_delays_and_loses_nothing() {
 async fn a_reply_that_is_lost_after_it_was_applied_costs_copies_and_nothing_else() {
     let scene = Scene::fifo().await;
     survives(&scene, Fault::LoseReply).await;
-    assert!(duplicates(&scene.proxy.taken()) > 0, "the lost replies made no difference: were they lost?");
+    assert!(
+        duplicates(&scene.proxy.taken()) > 0,
+        "the lost replies made no difference: were they lost?"
+    );
     let messages = scene.queue.take(16).await.unwrap();
     assert_eq!(messages.len(), 16, "FIFO drops the copies by their deduplication id");
 }
@@ -61,19 +64,31 @@ async fn a_reply_that_is_lost_after_it_was_applied_costs_copies_and_nothing_else
 async fn a_failed_entry_in_a_200_is_sent_again() {
     let scene = Scene::standard().await;
     let _relay = scene.relay().await;
-    scene.proxy.inject(2, Fault::fail(|entry| entry.sequence.is_some_and(|n| n % 3 == 0)), Request::is_send);
+    scene.proxy.inject(
+        2,
+        Fault::fail(|entry| entry.sequence.is_some_and(|n| n % 3 == 0)),
+        Request::is_send,
+    );
     let committed = commit_some(&scene).await;
     scene.published(&committed).await;
     scene.settled().await;
     assert_eq!(ids(&scene.proxy.taken()), committed.into_iter().collect());
-    assert_eq!(duplicates(&scene.proxy.taken()), 0, "only the failed entries are to be sent again");
+    assert_eq!(
+        duplicates(&scene.proxy.taken()),
+        0,
+        "only the failed entries are to be sent again"
+    );
 }
 
 #[tokio::test]
 async fn an_entry_that_a_200_does_not_mention_is_sent_again() {
     let scene = Scene::standard().await;
     let _relay = scene.relay().await;
-    scene.proxy.inject(2, Fault::forget(|entry| entry.sequence.is_some_and(|n| n % 2 == 0)), Request::is_send);
+    scene.proxy.inject(
+        2,
+        Fault::forget(|entry| entry.sequence.is_some_and(|n| n % 2 == 0)),
+        Request::is_send,
+    );
     let committed = commit_some(&scene).await;
     scene.published(&committed).await;
     scene.settled().await;
@@ -85,7 +100,9 @@ async fn a_failed_fifo_entry_holds_up_its_key_and_no_other() {
     let scene = Scene::fifo().await;
     let relay = scene.relay().await;
     let third_of_a = |entry: &system_tests::Entry| entry.key.as_deref() == Some("a") && entry.sequence == Some(3);
-    scene.proxy.inject(usize::MAX, Fault::fail(third_of_a), move |request| request.entries.iter().any(third_of_a));
+    scene.proxy.inject(usize::MAX, Fault::fail(third_of_a), move |request| {
+        request.entries.iter().any(third_of_a)
+    });
     let a = scene.database.enqueue_many(Some("a"), 12).await.unwrap();
     let b = scene.database.enqueue_many(Some("b"), 12).await.unwrap();
 
@@ -93,7 +110,11 @@ async fn a_failed_fifo_entry_holds_up_its_key_and_no_other() {
     scene.published(&a[..2]).await;
     let more_of_b = scene.database.enqueue_many(Some("b"), 3).await.unwrap();
     scene.published(&more_of_b).await;
-    assert_eq!(scene.sequences("a"), [1, 2], "nothing of a key may overtake its failed event");
+    assert_eq!(
+        scene.sequences("a"),
+        [1, 2],
+        "nothing of a key may overtake its failed event"
+    );
     assert!(relay.metric("oncebox_sink_failed_total", SINK).await.unwrap() > 0.0);
 
     scene.proxy.heal();
@@ -109,12 +130,19 @@ async fn a_cut_connection_to_postgres_is_made_anew() {
     let gate = scene.proxy.hold(1, system_tests::Moment::BeforeReply, Request::is_send);
     let before = scene.database.enqueue_many(Some("a"), 4).await.unwrap();
     gate.reached(1).await.unwrap();
-    assert!(scene.database.cut_connections_of_others().await.unwrap() > 0, "the relay had no connection");
+    assert!(
+        scene.database.cut_connections_of_others().await.unwrap() > 0,
+        "the relay had no connection"
+    );
     gate.release();
 
     let after = commit_some(&scene).await;
     scene.published(&[before, after].concat()).await;
     scene.settled().await;
     assert_keys_in_order(&scene.proxy.taken());
-    assert_eq!(relay.stop().await.unwrap().code, Some(0), "it is still the same process");
+    assert_eq!(
+        relay.stop().await.unwrap().code,
+        Some(0),
+        "it is still the same process"
+    );
 }

@@ -56,12 +56,18 @@ async fn a_message_carries_its_envelope_and_the_attributes_of_the_contract() {
 async fn each_sink_gets_what_its_filter_lets_through() {
     let scene = Scene::standard().await;
     let config = system_tests::RelayConfig::new(&scene.database)
-        .sink("commands", "{ type = \"invoice.create.*\", kind = \"command\" }", &scene.queue)
+        .sink(
+            "commands",
+            "{ type = \"invoice.create.*\", kind = \"command\" }",
+            &scene.queue,
+        )
         .env("AWS_ENDPOINT_URL", &scene.proxy.endpoint);
     let relay = system_tests::Relay::start(&config).await.unwrap();
-    for (event_type, kind) in
-        [("invoice.create.v1", "event"), ("invoice.created.v1", "command"), ("invoice.create.v1", "command")]
-    {
+    for (event_type, kind) in [
+        ("invoice.create.v1", "event"),
+        ("invoice.created.v1", "command"),
+        ("invoice.create.v1", "command"),
+    ] {
         sqlx::query("select oncebox.enqueue(type => $1, data => '{}', kind => $2, key => $1 || $2)")
             .bind(event_type)
             .bind(kind)

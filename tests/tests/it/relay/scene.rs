@@ -29,7 +29,12 @@ impl Scene {
     async fn with(stack: Stack, queue: Queue) -> Self {
         let database = Database::create(&stack).await.unwrap();
         let proxy = AwsProxy::start(&stack).await.unwrap();
-        Self { stack, database, queue, proxy }
+        Self {
+            stack,
+            database,
+            queue,
+            proxy,
+        }
     }
 
     pub(crate) fn config(&self) -> RelayConfig {
@@ -46,11 +51,22 @@ impl Scene {
     pub(crate) async fn published(&self, ids: &[String]) {
         let look = async || -> Result<()> {
             let taken = self.proxy.taken();
-            let missing: Vec<&String> = ids.iter().filter(|id| taken.iter().all(|e| e.event_id != **id)).collect();
-            ensure!(missing.is_empty(), "{} of {} are missing, such as {}", missing.len(), ids.len(), missing[0]);
+            let missing: Vec<&String> = ids
+                .iter()
+                .filter(|id| taken.iter().all(|e| e.event_id != **id))
+                .collect();
+            ensure!(
+                missing.is_empty(),
+                "{} of {} are missing, such as {}",
+                missing.len(),
+                ids.len(),
+                missing[0]
+            );
             Ok(())
         };
-        until(&format!("{} events to be published", ids.len()), look).await.unwrap();
+        until(&format!("{} events to be published", ids.len()), look)
+            .await
+            .unwrap();
     }
 
     /// Waits until the sink's cursors are past everything that is committed.

@@ -35,7 +35,10 @@ async fn what_was_rolled_back_is_never_published() {
     scene.published(&[before.clone(), after.clone()]).await;
     scene.settled().await;
     let published = ids(&scene.proxy.taken());
-    assert!(!published.contains(&all_of_it) && !published.contains(&part_of_it), "{published:?}");
+    assert!(
+        !published.contains(&all_of_it) && !published.contains(&part_of_it),
+        "{published:?}"
+    );
     assert_eq!(published, [before, after].into());
     assert_eq!(scene.sequences("a"), [1, 2], "a rollback must leave no gap");
 }
@@ -117,4 +120,53 @@ async fn a_transaction_older_than_its_keys_predecessor_does_not_overtake_it() {
     let late = scene.database.enqueue(Some("k")).await.unwrap();
     scene.published(&[first, vec![second, late]].concat()).await;
     assert_keys_in_order(&scene.proxy.taken());
+}
+
+/// Postgres' snapshots end at the last transaction that has *ended*: one that runs and has a higher
+/// id is not even in their list. Its events may lie below the log's end at that moment.
+#[tokio::test]
+async fn a_running_transaction_above_the_snapshots_end_is_not_passed_by() {
+    let scene = Scene::standard().await;
+    let _relay = scene.relay().await;
+    let mut committed = scene.database.enqueue_many(None, 1).await.unwrap();
+    let (mut low, mut high) = (
+        scene.database.connect().await.unwrap(),
+        scene.database.connect().await.unwrap(),
+    );
+    // Ids are given out for all databases, so other tests may spoil a round; not all of them.
+    for _ in 0..12 {
+        scene.settled().await;
+        begin(&mut low).await;
+        begin(&mut high).await;
+        committed.push(enqueue(&mut high, None).await.unwrap());
+        another_look(&scene).await;
+        // Now the snapshot's end moves up to the running one and no further.
+        low.execute("commit").await.unwrap();
+        another_look(&scene).await;
+        high.execute("commit").await.unwrap();
+        scene.published(&committed).await;
+    }
+}
+
+/// Waits until the relay has looked at the log's end twice: once after this moment for sure.
+async fn another_look(scene: &Scene) {
+    let looks = "select query_start from pg_stat_activity
+                  where datname = current_database() and query like '%oncebox.event_seq%' and pid <> pg_backend_pid()
+                    and query_start > $1::timestamptz and state = 'idle' limit 1";
+    for _ in 0..2 {
+        let now: String = sqlx::query_scalar("select clock_timestamp()::text")
+            .fetch_one(&scene.database.pool)
+            .await
+            .unwrap();
+        system_tests::until("the relay to look at the log", async || {
+            let look = sqlx::query(looks)
+                .bind(&now)
+                .fetch_optional(&scene.database.pool)
+                .await?;
+            anyhow::ensure!(look.is_some(), "not since {now}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
 }
