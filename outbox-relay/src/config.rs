@@ -49,6 +49,8 @@ pub struct SinkConfig {
     pub target: TargetConfig,
     /// Requests in flight at once.
     pub max_in_flight: usize,
+    /// Most events that may pass one that is stuck, and that a crash may repeat.
+    pub max_window: usize,
     /// Where in the log it begins when it is new.
     pub start: Start,
 }

@@ -1,7 +1,6 @@
 //! The relay's process.
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     process::{ExitStatus, Stdio},
 };
@@ -192,14 +191,21 @@ impl Relay {
         Ok((response.status().as_u16(), response.text().await?))
     }
 
-    /// The lines it has printed as JSON objects, others left out.
-    #[must_use]
-    pub fn log_lines(&self) -> Vec<HashMap<String, Value>> {
-        self.log
-            .lines()
-            .iter()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+    /// Waits until it has logged a line with these words.
+    ///
+    /// # Errors
+    /// Not in time.
+    pub async fn said(&self, words: &str) -> Result<()> {
+        until(&format!("the relay to say `{words}`"), async || {
+            let lines = self.log.lines();
+            ensure!(
+                lines.iter().any(|line| line.contains(words)),
+                "{} other lines",
+                lines.len()
+            );
+            Ok(())
+        })
+        .await
     }
 
     /// `None` when it is ready, its status when it has ended.

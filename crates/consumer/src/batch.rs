@@ -111,7 +111,9 @@ impl Consumer {
     /// # Cancel safety
     /// As [`settle_batch`](Self::settle_batch).
     pub async fn handle_batch(&self, event: SqsEvent, invocation: &Invocation) -> Result<SqsBatchResponse, BatchError> {
-        self.settle_batch(event, invocation).await.map(|settlement| settlement.response())
+        self.settle_batch(event, invocation)
+            .await
+            .map(|settlement| settlement.response())
     }
 
     /// Works on a batch and tells what became of each record, in the log too.
@@ -140,9 +142,15 @@ impl Consumer {
         let settlement = Settlement {
             records: reports.into_iter().map(|(_, report)| report).collect(),
         };
-        let returned = settlement.records.iter().zip(&records).filter(|(report, _)| report.is_failed);
+        let returned = settlement
+            .records
+            .iter()
+            .zip(&records)
+            .filter(|(report, _)| report.is_failed);
         let returned = returned.map(|(_, record)| record).collect();
-        self.queues.delay(self.retry_delay, returned, invocation.budget.settle_until).await;
+        self.queues
+            .delay(self.retry_delay, returned, invocation.budget.settle_until)
+            .await;
         log::batch(&self.name, &invocation.request_id, &settlement);
         Ok(settlement)
     }
@@ -157,7 +165,10 @@ impl Consumer {
             let started = Instant::now();
             let copy_of = record.identity().and_then(|identity| copies.get(&identity).cloned());
             let settled: Settled = if is_blocked {
-                Settled::failed(Outcome::NotStarted, "an earlier message of its group goes back to the queue")
+                Settled::failed(
+                    Outcome::NotStarted,
+                    "an earlier message of its group goes back to the queue",
+                )
             } else if let Some(first) = copy_of {
                 Settled::for_copy(&first)
             } else if started >= budget.start_until {

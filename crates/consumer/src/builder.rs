@@ -176,7 +176,10 @@ impl ConsumerBuilder {
     /// The first fault in the wiring.
     pub fn build(mut self) -> Result<Consumer, StartError> {
         let is_valid = (1..=100).contains(&self.name.len())
-            && self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            && self
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         if !is_valid {
             return Err(StartError::InvalidName { name: self.name });
         }

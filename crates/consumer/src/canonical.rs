@@ -48,7 +48,9 @@ fn write_value(raw: &str, depth: u32, out: &mut String) {
         _ if depth == 0 => None,
         Some(b'{') => write_object(raw, depth - 1, out),
         Some(b'[') => write_array(raw, depth - 1, out),
-        Some(b'"') => serde_json::from_str::<String>(raw).ok().map(|text| write_string(&text, out)),
+        Some(b'"') => serde_json::from_str::<String>(raw)
+            .ok()
+            .map(|text| write_string(&text, out)),
         Some(b'-' | b'0'..=b'9') => {
             write_number(raw, out);
             Some(())
@@ -106,7 +108,9 @@ fn write_number(raw: &str, out: &mut String) {
         return;
     }
     let trailing_zeros = digits.len() - digits.trim_end_matches('0').len();
-    let shift = i64::try_from(trailing_zeros).ok().zip(i64::try_from(fraction.len()).ok());
+    let shift = i64::try_from(trailing_zeros)
+        .ok()
+        .zip(i64::try_from(fraction.len()).ok());
     let power = exponent
         .parse::<i64>()
         .ok()
@@ -152,7 +156,10 @@ mod tests {
     #[test]
     fn white_space_key_order_escapes_and_notation_do_not_count() {
         for (a, b) in [
-            (r#"{"a":1,"b":[true,null]}"#, " {\n\"b\" : [ true , null ], \"a\" : 1 } "),
+            (
+                r#"{"a":1,"b":[true,null]}"#,
+                " {\n\"b\" : [ true , null ], \"a\" : 1 } ",
+            ),
             (r#""caf\u00e9""#, r#""café""#),
             ("1.50", "15e-1"),
             ("0.15E1", "1.5"),

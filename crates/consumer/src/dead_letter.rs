@@ -75,8 +75,14 @@ impl DeadLetterQueue {
             .message_body(record.message.body.as_deref().unwrap_or_default())
             .set_message_attributes(Some(attributes(record, &self.consumer, reason, error)));
         if url.ends_with(".fifo") {
-            let group = record.message.attributes.get("MessageGroupId").unwrap_or(&record.message_id);
-            request = request.message_group_id(group).message_deduplication_id(&record.message_id);
+            let group = record
+                .message
+                .attributes
+                .get("MessageGroupId")
+                .unwrap_or(&record.message_id);
+            request = request
+                .message_group_id(group)
+                .message_deduplication_id(&record.message_id);
         }
         match request.send().await {
             Ok(_) => Ok(()),
@@ -92,7 +98,11 @@ impl DeadLetterQueue {
         let mut by_queue: HashMap<&str, Vec<ChangeMessageVisibilityBatchRequestEntry>> = HashMap::new();
         for record in returned.into_iter().filter(|record| record.group.is_none()) {
             let message = &record.message;
-            let Some((arn, receipt)) = message.event_source_arn.as_deref().zip(message.receipt_handle.as_deref()) else {
+            let Some((arn, receipt)) = message
+                .event_source_arn
+                .as_deref()
+                .zip(message.receipt_handle.as_deref())
+            else {
                 continue;
             };
             let entries = by_queue.entry(arn).or_default();
@@ -106,7 +116,11 @@ impl DeadLetterQueue {
         let requests = by_queue
             .iter()
             .filter_map(|(arn, entries)| Some((queue_url(arn)?, entries)))
-            .flat_map(|(url, entries)| entries.chunks(10).map(move |chunk| self.change_visibility(url.clone(), chunk)));
+            .flat_map(|(url, entries)| {
+                entries
+                    .chunks(10)
+                    .map(move |chunk| self.change_visibility(url.clone(), chunk))
+            });
         // An answer that comes too late costs more than a delay that is not set.
         let until = until.min(Instant::now() + Duration::from_secs(1));
         if timeout_at(until, futures::future::join_all(requests)).await.is_err() {
@@ -117,7 +131,11 @@ impl DeadLetterQueue {
     async fn change_visibility(&self, url: String, entries: &[ChangeMessageVisibilityBatchRequestEntry]) {
         let request = self.client().await.change_message_visibility_batch().queue_url(url);
         if let Err(error) = request.set_entries(Some(entries.to_vec())).send().await {
-            tracing::debug!(consumer = self.consumer, error = describe(&error), "retry delays were not set");
+            tracing::debug!(
+                consumer = self.consumer,
+                error = describe(&error),
+                "retry delays were not set"
+            );
         }
     }
 
@@ -139,7 +157,12 @@ fn attributes(record: &Record, consumer: &str, reason: Reason, error: &str) -> H
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), text(value)?)))
         .collect();
-    let rank = |name: &str| KEPT_FIRST.iter().position(|first| *first == name).unwrap_or(KEPT_FIRST.len());
+    let rank = |name: &str| {
+        KEPT_FIRST
+            .iter()
+            .position(|first| *first == name)
+            .unwrap_or(KEPT_FIRST.len())
+    };
     let mut theirs: Vec<(&String, &SqsMessageAttribute)> = record.message.message_attributes.iter().collect();
     theirs.sort_by_key(|(name, _)| (rank(name), name.as_str()));
     for (name, attribute) in theirs {

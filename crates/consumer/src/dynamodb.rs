@@ -81,6 +81,8 @@ where
     F: for<'a> TransactionalHandler<'a, D>,
 {
     fn attempt<'a>(&'a self, event: RawEnvelope, effects: &'a mut Effects) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(guard(event, self.read, move |event| self.handler.handle(event, effects)))
+        Box::pin(guard(event, self.read, move |event| {
+            self.handler.handle(event, effects)
+        }))
     }
 }

@@ -124,7 +124,11 @@ fn clean(text: &str) -> String {
         end -= 1;
     }
     line.truncate(end);
-    if line.is_empty() { "no reason given".to_owned() } else { line }
+    if line.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        line
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +140,11 @@ mod tests {
         let error = HandlerError::permanent(format!("a\nb\u{0}{}", "é".repeat(600)));
         let text = error.to_string();
         assert!(text.starts_with("a b é"), "{text}");
-        assert!(text.len() <= MAX_TEXT_BYTES && text.len() > MAX_TEXT_BYTES - 2, "{}", text.len());
+        assert!(
+            text.len() <= MAX_TEXT_BYTES && text.len() > MAX_TEXT_BYTES - 2,
+            "{}",
+            text.len()
+        );
         assert_eq!(HandlerError::retryable("").to_string(), "no reason given");
     }
 }

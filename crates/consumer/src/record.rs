@@ -40,7 +40,10 @@ impl Record {
             envelope,
         });
         // A group id alone proves nothing: fair queues set one on standard queues too.
-        let is_fifo = message.event_source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"));
+        let is_fifo = message
+            .event_source_arn
+            .as_deref()
+            .is_some_and(|arn| arn.ends_with(".fifo"));
         let attribute = |name| message.attributes.get(name);
         Some(Self {
             group: is_fifo.then(|| attribute("MessageGroupId").cloned().unwrap_or_default()),

@@ -39,7 +39,11 @@ pub(crate) fn queue_url(arn: &str) -> Option<String> {
     let parts: Vec<&str> = arn.split(':').collect();
     match parts.as_slice() {
         ["arn", partition, "sqs", region, account, name] => {
-            let suffix = if *partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+            let suffix = if *partition == "aws-cn" {
+                "amazonaws.com.cn"
+            } else {
+                "amazonaws.com"
+            };
             Some(format!("https://sqs.{region}.{suffix}/{account}/{name}"))
         }
         _ => None,
@@ -53,7 +57,14 @@ mod tests {
     #[test]
     fn delays_double_with_each_delivery_and_end_at_fifteen_minutes() {
         let mut rng = rand::rng();
-        for (count, least, most) in [(0, 1, 1), (1, 1, 1), (2, 1, 2), (5, 8, 16), (11, 450, 900), (u32::MAX, 450, 900)] {
+        for (count, least, most) in [
+            (0, 1, 1),
+            (1, 1, 1),
+            (2, 1, 2),
+            (5, 8, 16),
+            (11, 450, 900),
+            (u32::MAX, 450, 900),
+        ] {
             let secs = delay_secs(count, &mut rng);
             assert!((least..=most).contains(&secs), "{count}: {secs}");
         }

@@ -42,7 +42,10 @@ pub async fn create_invoice(event: Envelope<CreateInvoice>, tx: &mut PgTransacti
         currency: invoice.currency.clone(),
     };
     // Last in the transaction: a keyed event locks its key until the end.
-    let created = NewEvent::of(&created).map_err(not_enqueued)?.key(invoice.invoice_id).caused_by(&event);
+    let created = NewEvent::of(&created)
+        .map_err(not_enqueued)?
+        .key(invoice.invoice_id)
+        .caused_by(&event);
     let outbox = Outbox::new(Source::new(CONSUMER).map_err(HandlerError::permanent)?);
     outbox.enqueue(tx, created).await.map_err(not_enqueued)?;
     Ok(())

@@ -58,7 +58,9 @@ impl Event for InvoiceCreated {
 fn amount_cents<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     match u64::deserialize(deserializer)? {
         cents @ 1..=MAX_AMOUNT_CENTS => Ok(cents),
-        _ => Err(D::Error::custom("invalid value, expected from 1 to 9007199254740991 cents")),
+        _ => Err(D::Error::custom(
+            "invalid value, expected from 1 to 9007199254740991 cents",
+        )),
     }
 }
 

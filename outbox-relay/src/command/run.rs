@@ -138,6 +138,7 @@ async fn build(
         publisher: queue,
         limits: sqs::LIMITS,
         max_in_flight: sink.max_in_flight,
+        max_window: sink.max_window,
         drain_timeout,
         metrics,
     })

@@ -45,6 +45,7 @@ struct SinkTable {
     selection: MatchTable,
     sqs: Option<SqsTable>,
     max_in_flight: Option<u64>,
+    max_window: Option<u64>,
     #[serde(default)]
     start: StartWord,
 }
@@ -182,6 +183,10 @@ fn sink(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> {
     if !(1..=256).contains(&max_in_flight) {
         return Err(fault("max_in_flight", "write a number of requests from 1 to 256"));
     }
+    let max_window = table.max_window.unwrap_or(100_000);
+    if !(100..=1_000_000).contains(&max_window) {
+        return Err(fault("max_window", "write a number of events from 100 to 1000000"));
+    }
     Ok(SinkConfig {
         name: table.name,
         selection: Selection {
@@ -192,6 +197,7 @@ fn sink(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> {
         },
         target: TargetConfig::Sqs { queue: sqs.queue },
         max_in_flight: usize::try_from(max_in_flight).unwrap_or(16),
+        max_window: usize::try_from(max_window).unwrap_or(100_000),
         start: match table.start {
             StartWord::Beginning => Start::Beginning,
             StartWord::Now => Start::Now,

@@ -19,6 +19,7 @@ name = "tap"
 match = { tenant = ["acme", "default"] }
 sqs = { queue = "tap" }
 max_in_flight = 4
+max_window = 100
 start = "now"
 "#;
 
@@ -56,7 +57,8 @@ fn a_file_is_read_with_its_defaults() {
         }
     );
     assert_eq!((commands.max_in_flight, commands.start), (16, Start::Beginning));
-    assert_eq!((tap.max_in_flight, tap.start), (4, Start::Now));
+    assert_eq!((tap.max_in_flight, tap.max_window, tap.start), (4, 100, Start::Now));
+    assert_eq!(commands.max_window, 100_000);
     assert_eq!(tap.selection.types, None);
 }
 

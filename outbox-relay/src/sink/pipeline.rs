@@ -37,9 +37,6 @@ use crate::{
 
 /// Longest that one statement may take; the database is taken for lost after it.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most events between the oldest that is not settled and the youngest that was read. Also the
-/// most that a crash can make the relay publish again.
-const MAX_WINDOW: usize = 100_000;
 /// Most runs that are under way at once.
 const MAX_RUNS: usize = 64;
 /// Most bytes of messages that wait to be sent; one page more may be read on top.
@@ -66,6 +63,9 @@ pub struct Sink<P> {
     pub limits: BatchLimits,
     /// Requests in flight at once.
     pub max_in_flight: usize,
+    /// Most events between the oldest that is not settled and the youngest that was read: how many
+    /// may pass a stuck one, and so the most that a crash can make the relay publish again.
+    pub max_window: usize,
     /// Longest that a drain waits for answers.
     pub drain_timeout: Duration,
     /// What is counted.
@@ -86,6 +86,7 @@ impl<P: Clone> Sink<P> {
             keeps_order: self.keeps_order,
             limits: self.limits,
             max_in_flight: self.max_in_flight,
+            max_window: self.max_window,
             drain_timeout: self.drain_timeout,
             metrics: self.metrics.clone(),
         }
@@ -289,7 +290,12 @@ impl<P: Publisher> Pipeline<P> {
         }
         let mut found = 0;
         while let Some((run, position)) = self.window.unread() {
-            let read = page::read(connection, run, &self.sink.selection, position, PAGE);
+            let room = self.sink.max_window.saturating_sub(self.window.len());
+            let limits = PageLimits {
+                span: PAGE.span.min(Seq::try_from(room).unwrap_or(PAGE.span)),
+                ..PAGE
+            };
+            let read = page::read(connection, run, &self.sink.selection, position, limits);
             let Some(page) = in_time(read).await? else { break };
             found += page.rows.len();
             let places: Vec<(Seq, i64)> = page.rows.iter().map(|row| (row.seq, row.time_micros)).collect();
@@ -350,7 +356,7 @@ impl<P: Publisher> Pipeline<P> {
     /// Whether another page may be read: bounded events, bytes and runs, whatever the backlog.
     fn has_room(&self) -> bool {
         let enough_to_send = self.sink.max_in_flight * self.sink.limits.max_entries;
-        self.window.len() < MAX_WINDOW
+        self.window.len() < self.sink.max_window
             && self.window.runs() < MAX_RUNS
             && self.lanes.queued_bytes() < MAX_QUEUED_BYTES
             && (self.lanes.ready() < enough_to_send)

@@ -100,8 +100,14 @@ impl Stage {
             to_events.send(&message.body, None, None).await?;
             to_audit.send(&message.body, None, None).await
         });
-        commands_sent.buffer_unordered(REQUESTS_AT_ONCE).try_collect::<()>().await?;
-        events_sent.buffer_unordered(REQUESTS_AT_ONCE).try_collect::<()>().await?;
+        commands_sent
+            .buffer_unordered(REQUESTS_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        events_sent
+            .buffer_unordered(REQUESTS_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         let sent = commands.len() + 2 * events.len();
         self.copies_sent += sent;
         screen.say(&format!("  ✗ sent {sent} messages a second time"));

@@ -3,5 +3,7 @@
 
 mod functions;
 mod log;
+mod pipeline;
+mod promises;
 mod relay;
 mod road;

@@ -12,13 +12,7 @@ use super::{
     reply::Reply,
     transaction::{compile, record_put},
 };
-use crate::{
-    failure::Failure,
-    handler::Attempt,
-    invocation::Budget,
-    outcome::Verdict,
-    record::Content,
-};
+use crate::{failure::Failure, handler::Attempt, invocation::Budget, outcome::Verdict, record::Content};
 
 /// Pauses between attempts are random, up to a bound that doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -33,7 +27,10 @@ impl DynamoDbDedupe {
         budget: Budget,
     ) -> Verdict {
         let mut effects = Effects::default();
-        let described = timeout_at(budget.work_until, handler.attempt(content.envelope.clone(), &mut effects));
+        let described = timeout_at(
+            budget.work_until,
+            handler.attempt(content.envelope.clone(), &mut effects),
+        );
         match described.await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => return failure.into(),

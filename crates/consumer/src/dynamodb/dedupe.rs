@@ -55,7 +55,9 @@ impl DynamoDbDedupe {
             .connect_timeout(Duration::from_secs(1))
             .operation_attempt_timeout(Duration::from_secs(3))
             .build();
-        let config = Builder::from(&aws_config::load_from_env().await).timeout_config(timeouts).build();
+        let config = Builder::from(&aws_config::load_from_env().await)
+            .timeout_config(timeouts)
+            .build();
         Ok(Self::new(Client::from_conf(config), table))
     }
 
@@ -118,7 +120,9 @@ impl Claim {
     /// Who wrote the record; `None` when it does not count any more.
     pub(crate) fn owner(&self, record: &HashMap<String, AttributeValue>) -> Option<Owner> {
         let text = |name| record.get(name).and_then(|value| value.as_s().ok());
-        let ttl = record.get("ttl").and_then(|value| value.as_n().ok()?.parse::<i64>().ok());
+        let ttl = record
+            .get("ttl")
+            .and_then(|value| value.as_n().ok()?.parse::<i64>().ok());
         let hash = record.get("ph").and_then(|value| value.as_b().ok());
         if ttl.is_some_and(|ttl| ttl <= self.now_secs) {
             None

@@ -74,7 +74,9 @@ impl Reply {
             return Self::Busy("canceled without a reason".to_owned());
         };
         let Some(effect) = position.checked_sub(1).and_then(|index| effects.get(index)) else {
-            return Self::Refused(Failure::retryable(format!("DynamoDB refused the dedupe record: {code}")));
+            return Self::Refused(Failure::retryable(format!(
+                "DynamoDB refused the dedupe record: {code}"
+            )));
         };
         let table = &effect.table;
         Self::Refused(match code {
@@ -90,7 +92,9 @@ impl Reply {
                 Reason::InvalidEffects,
                 format!("DynamoDB refused effect {position}, on table `{table}`: {code}"),
             ),
-            code => Failure::retryable(format!("DynamoDB refused effect {position}, on table `{table}`: {code}")),
+            code => Failure::retryable(format!(
+                "DynamoDB refused effect {position}, on table `{table}`: {code}"
+            )),
         })
     }
 }
@@ -120,8 +124,13 @@ mod tests {
     }
 
     fn canceled(codes: &[&str], effects: &Effects) -> Reply {
-        let reasons = codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect();
-        let error = TransactionCanceledException::builder().set_cancellation_reasons(Some(reasons)).build();
+        let reasons = codes
+            .iter()
+            .map(|code| CancellationReason::builder().code(*code).build())
+            .collect();
+        let error = TransactionCanceledException::builder()
+            .set_cancellation_reasons(Some(reasons))
+            .build();
         let error = TransactWriteItemsError::TransactionCanceledException(error);
         Reply::read(&SdkError::service_error(error, 400_u16), &effects.list)
     }
@@ -137,13 +146,24 @@ mod tests {
 
     #[test]
     fn a_record_that_is_there_goes_before_everything_else() {
-        let reply = canceled(&["ConditionalCheckFailed", "TransactionConflict", "ConditionalCheckFailed"], &two_effects());
+        let reply = canceled(
+            &[
+                "ConditionalCheckFailed",
+                "TransactionConflict",
+                "ConditionalCheckFailed",
+            ],
+            &two_effects(),
+        );
         assert_eq!(reply, Reply::Recorded(None));
     }
 
     #[test]
     fn a_conflict_or_a_throttle_is_tried_again_even_beside_a_condition() {
-        for code in ["TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"] {
+        for code in [
+            "TransactionConflict",
+            "ProvisionedThroughputExceeded",
+            "ThrottlingError",
+        ] {
             let reply = canceled(&["None", "ConditionalCheckFailed", code], &two_effects());
             assert_eq!(reply, Reply::Busy(code.to_owned()));
         }
@@ -152,7 +172,10 @@ mod tests {
     #[test]
     fn a_condition_that_does_not_hold_means_what_the_handler_said() {
         let declared = canceled(&["None", "None", "ConditionalCheckFailed"], &two_effects());
-        assert_eq!(declared, Reply::Refused(Failure::retryable("the order is not there yet")));
+        assert_eq!(
+            declared,
+            Reply::Refused(Failure::retryable("the order is not there yet"))
+        );
         let by_default = canceled(&["None", "ConditionalCheckFailed", "None"], &two_effects());
         assert!(
             matches!(&by_default, Reply::Refused(Failure::Permanent(Reason::ConditionFailed, text)) if text.contains("effect 1")),
@@ -163,9 +186,15 @@ mod tests {
     #[test]
     fn an_invalid_effect_is_permanent_and_an_unknown_code_is_not() {
         let invalid = canceled(&["None", "ValidationError", "None"], &two_effects());
-        assert!(matches!(invalid, Reply::Refused(Failure::Permanent(Reason::InvalidEffects, _))));
+        assert!(matches!(
+            invalid,
+            Reply::Refused(Failure::Permanent(Reason::InvalidEffects, _))
+        ));
         for codes in [["None", "AccessDenied", "None"], ["ValidationError", "None", "None"]] {
-            assert!(matches!(canceled(&codes, &two_effects()), Reply::Refused(Failure::Retryable(_))));
+            assert!(matches!(
+                canceled(&codes, &two_effects()),
+                Reply::Refused(Failure::Retryable(_))
+            ));
         }
     }
 

@@ -49,12 +49,15 @@ pub(crate) fn compile(
                 effect.table
             )));
         }
-        let (item, item_bytes) = action(effect, table).map_err(|_| invalid(format!("effect {position} is incomplete")))?;
+        let (item, item_bytes) =
+            action(effect, table).map_err(|_| invalid(format!("effect {position} is incomplete")))?;
         bytes += item_bytes;
         items.push(item);
     }
     if bytes > MAX_BYTES {
-        return Err(invalid(format!("effects of {bytes} bytes; a transaction takes {MAX_BYTES}")));
+        return Err(invalid(format!(
+            "effects of {bytes} bytes; a transaction takes {MAX_BYTES}"
+        )));
     }
     Ok(items)
 }
@@ -66,22 +69,37 @@ fn invalid(text: String) -> Failure {
 /// Keys that are equal for DynamoDB have equal identities (attribute names first, so that the
 /// order in which a key was put together does not matter).
 fn identity(key: &Key) -> String {
-    let mut parts: Vec<String> = key.parts.iter().map(|(name, value)| format!("{name:?}={:?}", value.0)).collect();
+    let mut parts: Vec<String> = key
+        .parts
+        .iter()
+        .map(|(name, value)| format!("{name:?}={:?}", value.0))
+        .collect();
     parts.sort();
     parts.join(",")
 }
 
 fn action(effect: &Effect, table: &str) -> Result<(TransactWriteItem, usize), BuildError> {
     let mut expression = Expression::default();
-    let condition = effect.guard().condition.as_ref().map(|condition| condition.write(&mut expression));
-    let key: HashMap<String, AttributeValue> =
-        effect.key.parts.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
+    let condition = effect
+        .guard()
+        .condition
+        .as_ref()
+        .map(|condition| condition.write(&mut expression));
+    let key: HashMap<String, AttributeValue> = effect
+        .key
+        .parts
+        .iter()
+        .map(|(name, value)| (name.clone(), value.0.clone()))
+        .collect();
     let mut bytes = item_bytes(&key);
     let item = TransactWriteItem::builder();
     let item = match &effect.action {
         Action::Put(put) => {
-            let mut whole: HashMap<String, AttributeValue> =
-                put.attributes.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
+            let mut whole: HashMap<String, AttributeValue> = put
+                .attributes
+                .iter()
+                .map(|(name, value)| (name.clone(), value.0.clone()))
+                .collect();
             // The key last: an attribute of the same name must not move the item elsewhere.
             whole.extend(key);
             bytes = item_bytes(&whole) + expression.size_bytes();
@@ -142,12 +160,17 @@ fn changes(update: &Update, expression: &mut Expression) -> String {
         let name = expression.name(name);
         set.push(format!("{name} = if_not_exists({name}, {})", expression.value(value)));
     }
-    let add = update.add.iter().map(|(name, value)| format!("{} {}", expression.name(name), expression.value(value)));
+    let add = update
+        .add
+        .iter()
+        .map(|(name, value)| format!("{} {}", expression.name(name), expression.value(value)));
     let add: Vec<String> = add.collect();
     let remove: Vec<String> = update.remove.iter().map(|name| expression.name(name)).collect();
     let clauses = [("SET", set), ("ADD", add), ("REMOVE", remove)];
     let clauses = clauses.into_iter().filter(|(_, parts)| !parts.is_empty());
-    let clauses: Vec<String> = clauses.map(|(word, parts)| format!("{word} {}", parts.join(", "))).collect();
+    let clauses: Vec<String> = clauses
+        .map(|(word, parts)| format!("{word} {}", parts.join(", ")))
+        .collect();
     clauses.join(" ")
 }
 
@@ -200,7 +223,10 @@ mod tests {
         }
         assert_eq!(compiled(&effects).unwrap().len(), MAX_ACTIONS);
         effects.put("t", Key::new("pk", 99));
-        assert_eq!(refusal(&effects), "100 effects; a transaction takes 99 beside the dedupe record");
+        assert_eq!(
+            refusal(&effects),
+            "100 effects; a transaction takes 99 beside the dedupe record"
+        );
     }
 
     #[test]
@@ -232,6 +258,9 @@ mod tests {
         let mut effects = Effects::default();
         effects.put("t", Key::new("pk", "mine")).set("pk", "elsewhere");
         let items = compiled(&effects).unwrap();
-        assert_eq!(items[1].put().unwrap().item()["pk"], AttributeValue::S("mine".to_owned()));
+        assert_eq!(
+            items[1].put().unwrap().item()["pk"],
+            AttributeValue::S("mine".to_owned())
+        );
     }
 }

@@ -6,9 +6,7 @@ use sqlx::{AssertSqlSafe, PgPool, PgTransaction};
 use tokio::time::{Instant, timeout_at};
 
 use super::sql_error::describe;
-use crate::{
-    failure::Failure, handler::Attempt, invocation::Budget, outcome::Verdict, record::Content,
-};
+use crate::{failure::Failure, handler::Attempt, invocation::Budget, outcome::Verdict, record::Content};
 
 /// The inbox of a database.
 pub(crate) struct Inbox {
@@ -47,7 +45,9 @@ impl Inbox {
         let worked = timeout_at(budget.work_until, async {
             if asked.elapsed() > Duration::from_millis(50) {
                 // It waited for a connection, and the limits are those of before the wait.
-                sqlx::raw_sql(AssertSqlSafe(limits(budget.work_until))).execute(&mut *tx).await?;
+                sqlx::raw_sql(AssertSqlSafe(limits(budget.work_until)))
+                    .execute(&mut *tx)
+                    .await?;
             }
             work(&mut tx, consumer, content, handler).await
         })
@@ -121,7 +121,9 @@ async fn commit(tx: PgTransaction<'static>, until: Instant) -> Verdict {
         Ok(Ok(())) => Verdict::Done,
         // Refused, so not applied: a serialization failure, for instance.
         Ok(Err(error @ sqlx::Error::Database(_))) => retryable(&error),
-        Ok(Err(error)) => Failure::retryable(format!("the outcome of the commit is unknown: {}", describe(&error))).into(),
+        Ok(Err(error)) => {
+            Failure::retryable(format!("the outcome of the commit is unknown: {}", describe(&error))).into()
+        }
         Err(_) => Failure::retryable("the outcome of the commit is unknown: no answer in time").into(),
     }
 }

@@ -21,7 +21,9 @@ pub(crate) fn describe(error: &Error) -> String {
             let constraint = refused.constraint().map(|name| format!(" on constraint `{name}`"));
             format!(
                 "postgres error {code}{}{}",
-                meaning(&code).map(|meaning| format!(" ({meaning})")).unwrap_or_default(),
+                meaning(&code)
+                    .map(|meaning| format!(" ({meaning})"))
+                    .unwrap_or_default(),
                 constraint.unwrap_or_default()
             )
         }

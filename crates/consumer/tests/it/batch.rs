@@ -50,7 +50,11 @@ async fn a_poison_record_never_fails_its_neighbours() {
     assert_eq!(reasons, expected);
     assert_eq!(settled.count(Outcome::Done), 2);
     let bad: Vec<String> = poison.iter().map(|message| message.message_id.clone()).collect();
-    assert_eq!(returned(&settled), bad, "without a dead-letter queue the redrive policy takes them");
+    assert_eq!(
+        returned(&settled),
+        bad,
+        "without a dead-letter queue the redrive policy takes them"
+    );
     for message in good {
         assert_eq!(tables.times(message.id).await, 1);
     }
@@ -143,14 +147,27 @@ async fn without_time_nothing_is_started_and_everything_goes_back() {
 async fn what_hangs_is_given_up_in_time_and_what_waits_behind_it_is_not_started() {
     let tables = Tables::new().await;
     let consumer = tables.builder().concurrency(1).build().unwrap();
-    let messages = [Message::new(Act::Succeed), Message::new(Act::Hang), Message::new(Act::Succeed)];
+    let messages = [
+        Message::new(Act::Succeed),
+        Message::new(Act::Hang),
+        Message::new(Act::Succeed),
+    ];
     let started = std::time::Instant::now();
     let short = Invocation::new("request", Duration::from_secs(2));
     let settled = consumer.settle_batch(batch(&messages), &short).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    assert_eq!(outcomes(&settled), [Outcome::Done, Outcome::Retryable, Outcome::NotStarted]);
+    assert_eq!(
+        outcomes(&settled),
+        [Outcome::Done, Outcome::Retryable, Outcome::NotStarted]
+    );
     let error = settled.records[1].error.as_deref();
-    assert_eq!(error, Some("the handler was not done within the time of this invocation"));
-    assert_eq!(returned(&settled), [messages[1].message_id.clone(), messages[2].message_id.clone()]);
+    assert_eq!(
+        error,
+        Some("the handler was not done within the time of this invocation")
+    );
+    assert_eq!(
+        returned(&settled),
+        [messages[1].message_id.clone(), messages[2].message_id.clone()]
+    );
     assert_eq!(tables.times(messages[2].id).await, 0);
 }

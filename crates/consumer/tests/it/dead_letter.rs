@@ -14,7 +14,9 @@ use crate::{
 
 fn attributes(message: &aws_sdk_sqs::types::Message) -> HashMap<&str, &str> {
     let attributes = message.message_attributes().unwrap().iter();
-    attributes.map(|(name, value)| (name.as_str(), value.string_value().unwrap_or("(binary)"))).collect()
+    attributes
+        .map(|(name, value)| (name.as_str(), value.string_value().unwrap_or("(binary)")))
+        .collect()
 }
 
 #[tokio::test]
@@ -33,7 +35,10 @@ async fn a_dead_letter_keeps_its_body_and_tells_its_reason() {
         (&poison, "not_an_envelope", "syntax error"),
         (&rejected, "rejected", "told to reject"),
     ] {
-        let letter = letters.iter().find(|letter| letter.body() == Some(&message.body)).unwrap();
+        let letter = letters
+            .iter()
+            .find(|letter| letter.body() == Some(&message.body))
+            .unwrap();
         let attributes = attributes(letter);
         assert_eq!(attributes["oncebox-reason"], reason);
         assert_eq!(attributes["oncebox-consumer"], "test");
@@ -53,7 +58,9 @@ async fn of_too_many_attributes_the_reason_and_the_envelopes_own_are_kept() {
     let ours = ["ce-type", "ce-kind", "ce-tenant", "content-type", "traceparent"];
     let others = ["a", "b", "c"];
     for name in ours.into_iter().chain(others) {
-        event.records[0].message_attributes.insert(name.to_owned(), sample.clone());
+        event.records[0]
+            .message_attributes
+            .insert(name.to_owned(), sample.clone());
     }
     consumer.settle_batch(event, &invocation()).await.unwrap();
     let letters = queue.messages().await;
@@ -69,7 +76,9 @@ async fn a_dead_letter_that_was_redriven_and_fails_again_tells_the_reason_of_thi
     let consumer = tables.builder().dead_letter_queue(&queue.url).build().unwrap();
     let mut event = batch(&[Message::new(Act::Reject)]);
     let of_last_time = event.records[0].message_attributes["ce-id"].clone();
-    event.records[0].message_attributes.insert("oncebox-reason".to_owned(), of_last_time);
+    event.records[0]
+        .message_attributes
+        .insert("oncebox-reason".to_owned(), of_last_time);
     consumer.settle_batch(event, &invocation()).await.unwrap();
     assert_eq!(attributes(&queue.messages().await[0])["oncebox-reason"], "rejected");
 }
@@ -86,7 +95,10 @@ async fn a_dead_letter_on_fifo_keeps_its_group() {
     assert_eq!(letters.len(), 1);
     let system = letters[0].attributes().unwrap();
     assert_eq!(system[&MessageSystemAttributeName::MessageGroupId], "a");
-    assert_eq!(system[&MessageSystemAttributeName::MessageDeduplicationId], message.message_id);
+    assert_eq!(
+        system[&MessageSystemAttributeName::MessageDeduplicationId],
+        message.message_id
+    );
 }
 
 #[tokio::test]
@@ -99,7 +111,10 @@ async fn a_message_that_the_dead_letter_queue_does_not_take_is_not_acknowledged(
     assert_eq!(outcomes(&settled), [Outcome::Permanent]);
     assert_eq!(returned(&settled), [message.message_id]);
     let error = settled.records[0].error.clone().unwrap();
-    assert!(error.starts_with("told to reject (the dead-letter queue did not take it: "), "{error}");
+    assert!(
+        error.starts_with("told to reject (the dead-letter queue did not take it: "),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -115,15 +130,40 @@ async fn copies_of_a_dead_letter_in_one_batch_are_one_letter() {
 #[tokio::test]
 async fn a_retryable_failure_comes_back_after_its_delay_and_not_after_the_visibility_timeout() {
     let (tables, queue) = (Tables::new().await, Queue::new().await);
-    let consumer = tables.builder().retry_delay(RetryDelay::ByReceiveCount).build().unwrap();
+    let consumer = tables
+        .builder()
+        .retry_delay(RetryDelay::ByReceiveCount)
+        .build()
+        .unwrap();
     let message = Message::new(Act::Retry);
-    queue.client.send_message().queue_url(&queue.url).message_body(&message.body).send().await.unwrap();
-    let receive = || queue.client.receive_message().queue_url(&queue.url).visibility_timeout(600).wait_time_seconds(10);
+    queue
+        .client
+        .send_message()
+        .queue_url(&queue.url)
+        .message_body(&message.body)
+        .send()
+        .await
+        .unwrap();
+    let receive = || {
+        queue
+            .client
+            .receive_message()
+            .queue_url(&queue.url)
+            .visibility_timeout(600)
+            .wait_time_seconds(10)
+    };
     let first = receive().send().await.unwrap().messages.unwrap().remove(0);
 
     let mut event = batch(&[message]);
-    let (account, name) = queue.url.rsplit_once('/').map(|(rest, name)| (rest.rsplit('/').next().unwrap(), name)).unwrap();
-    event.records[0].event_source_arn = Some(format!("arn:aws:sqs:{}:{account}:{name}", crate::stack::env("AWS_REGION")));
+    let (account, name) = queue
+        .url
+        .rsplit_once('/')
+        .map(|(rest, name)| (rest.rsplit('/').next().unwrap(), name))
+        .unwrap();
+    event.records[0].event_source_arn = Some(format!(
+        "arn:aws:sqs:{}:{account}:{name}",
+        crate::stack::env("AWS_REGION")
+    ));
     event.records[0].receipt_handle = first.receipt_handle;
     consumer.settle_batch(event, &invocation()).await.unwrap();
 

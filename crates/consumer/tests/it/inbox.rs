@@ -69,7 +69,11 @@ async fn two_functions_with_the_same_message_at_the_same_moment_have_one_effect(
             at_work: Arc::clone(&at_work),
             go_on: Arc::clone(&go_on),
         };
-        database.empty_builder().on::<Ping, _>(postgres(handler)).build().unwrap()
+        database
+            .empty_builder()
+            .on::<Ping, _>(postgres(handler))
+            .build()
+            .unwrap()
     };
     let (a, b) = (consumer(), consumer());
     // The second one waits in Postgres for the first one's row; only then the first goes on.
@@ -82,7 +86,11 @@ async fn two_functions_with_the_same_message_at_the_same_moment_have_one_effect(
     let mut both = [outcomes(&a), outcomes(&b)].concat();
     both.sort();
     assert_eq!(both, [Outcome::Done, Outcome::Duplicate]);
-    assert_eq!(at_work.available_permits(), 0, "the duplicate never came to its handler");
+    assert_eq!(
+        at_work.available_permits(),
+        0,
+        "the duplicate never came to its handler"
+    );
     assert_eq!(database.times(message.id).await, 1);
 }
 
@@ -90,7 +98,11 @@ async fn wait_for_lock(database: &Database) {
     let waiting = "select exists (select from pg_locks l join pg_database d on d.oid = l.database or l.database is null \
                    where not l.granted and l.pid in (select pid from pg_stat_activity where datname = current_database()))";
     let poll = async {
-        while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(&database.pool).await.unwrap() {
+        while !sqlx::query_scalar::<_, bool>(waiting)
+            .fetch_one(&database.pool)
+            .await
+            .unwrap()
+        {
             tokio::task::yield_now().await;
         }
     };
@@ -128,7 +140,11 @@ async fn swallow_an_error(event: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> 
 #[tokio::test]
 async fn an_error_that_the_handler_swallows_is_not_taken_for_a_commit() {
     let database = Database::new().await;
-    let consumer = database.empty_builder().on::<Ping, _>(postgres(swallow_an_error)).build().unwrap();
+    let consumer = database
+        .empty_builder()
+        .on::<Ping, _>(postgres(swallow_an_error))
+        .build()
+        .unwrap();
     let message = Message::new(Act::Succeed);
     let settled = deliver_one(&consumer, &message).await;
     assert_eq!(outcomes(&settled), [Outcome::Retryable]);
@@ -137,17 +153,26 @@ async fn an_error_that_the_handler_swallows_is_not_taken_for_a_commit() {
 
 async fn lose_the_connection(event: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> Result<(), HandlerError> {
     insert(event, tx).await?;
-    sqlx::query("select pg_terminate_backend(pg_backend_pid())").execute(&mut **tx).await?;
+    sqlx::query("select pg_terminate_backend(pg_backend_pid())")
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_retryable_and_the_next_delivery_succeeds() {
     let database = Database::new().await;
-    let consumer = database.empty_builder().on::<Ping, _>(postgres(lose_the_connection)).build().unwrap();
+    let consumer = database
+        .empty_builder()
+        .on::<Ping, _>(postgres(lose_the_connection))
+        .build()
+        .unwrap();
     let message = Message::new(Act::Succeed);
     assert_eq!(outcomes(&deliver_one(&consumer, &message).await), [Outcome::Retryable]);
-    assert_eq!(outcomes(&deliver_one(&database.consumer(), &message).await), [Outcome::Done]);
+    assert_eq!(
+        outcomes(&deliver_one(&database.consumer(), &message).await),
+        [Outcome::Done]
+    );
     assert_eq!(database.times(message.id).await, 1);
 }
 
@@ -181,16 +206,31 @@ async fn a_reply_lost_after_the_commit_is_one_effect() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let proxy = cut_after_commit(listener, (direct.get_host().to_owned(), direct.get_port()));
-    let through = direct.as_ref().clone().host("127.0.0.1").port(port).ssl_mode(PgSslMode::Disable);
+    let through = direct
+        .as_ref()
+        .clone()
+        .host("127.0.0.1")
+        .port(port)
+        .ssl_mode(PgSslMode::Disable);
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(through);
-    let consumer = Consumer::builder("test").on::<Ping, _>(postgres(insert)).postgres(pool).build().unwrap();
+    let consumer = Consumer::builder("test")
+        .on::<Ping, _>(postgres(insert))
+        .postgres(pool)
+        .build()
+        .unwrap();
 
     let message = Message::new(Act::Succeed);
     let (settled, ()) = tokio::join!(deliver_one(&consumer, &message), proxy);
     assert_eq!(outcomes(&settled), [Outcome::Retryable]);
     let error = settled.records[0].error.as_deref();
-    assert_eq!(error, Some("the outcome of the commit is unknown: the connection to postgres broke"));
-    assert_eq!(outcomes(&deliver_one(&database.consumer(), &message).await), [Outcome::Duplicate]);
+    assert_eq!(
+        error,
+        Some("the outcome of the commit is unknown: the connection to postgres broke")
+    );
+    assert_eq!(
+        outcomes(&deliver_one(&database.consumer(), &message).await),
+        [Outcome::Duplicate]
+    );
     assert_eq!(database.times(message.id).await, 1);
 }
 
@@ -203,11 +243,18 @@ async fn sleep_in_postgres(event: Envelope<Ping>, tx: &mut PgTransaction<'_>) ->
 #[tokio::test]
 async fn a_handler_that_is_stuck_ends_within_the_invocation_and_lets_go_of_its_locks() {
     let database = Database::new().await;
-    let stuck = database.empty_builder().on::<Ping, _>(postgres(sleep_in_postgres)).build().unwrap();
+    let stuck = database
+        .empty_builder()
+        .on::<Ping, _>(postgres(sleep_in_postgres))
+        .build()
+        .unwrap();
     let message = Message::new(Act::Succeed);
     let started = std::time::Instant::now();
     let short = Invocation::new("request", Duration::from_secs(1));
-    let settled = stuck.settle_batch(batch(std::slice::from_ref(&message)), &short).await.unwrap();
+    let settled = stuck
+        .settle_batch(batch(std::slice::from_ref(&message)), &short)
+        .await
+        .unwrap();
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     assert_eq!(outcomes(&settled), [Outcome::Retryable]);
     let settled = deliver_one(&database.consumer(), &message).await;
@@ -216,7 +263,9 @@ async fn a_handler_that_is_stuck_ends_within_the_invocation_and_lets_go_of_its_l
 }
 
 async fn violate(event: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> Result<(), HandlerError> {
-    sqlx::query("create unique index one on effect (event_id)").execute(&mut **tx).await?;
+    sqlx::query("create unique index one on effect (event_id)")
+        .execute(&mut **tx)
+        .await?;
     insert(event.clone(), tx).await?;
     insert(event, tx).await
 }
@@ -224,8 +273,15 @@ async fn violate(event: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> Result<()
 #[tokio::test]
 async fn a_sql_error_names_the_constraint_and_not_the_value() {
     let database = Database::new().await;
-    let consumer = database.empty_builder().on::<Ping, _>(postgres(violate)).build().unwrap();
+    let consumer = database
+        .empty_builder()
+        .on::<Ping, _>(postgres(violate))
+        .build()
+        .unwrap();
     let settled = deliver(&consumer, &[Message::new(Act::Succeed)]).await;
     let error = settled.records[0].error.as_deref();
-    assert_eq!(error, Some("postgres error 23505 (unique violation) on constraint `one`"));
+    assert_eq!(
+        error,
+        Some("postgres error 23505 (unique violation) on constraint `one`")
+    );
 }

@@ -33,7 +33,9 @@ impl LossyProxy {
     pub(crate) async fn new(lose: Lose, count: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let config = Builder::from(&aws_config::load_from_env().await).endpoint_url(url).build();
+        let config = Builder::from(&aws_config::load_from_env().await)
+            .endpoint_url(url)
+            .build();
         let lost = Arc::new(AtomicUsize::new(0));
         let mut serving = JoinSet::new();
         let counter = Arc::clone(&lost);
@@ -62,7 +64,9 @@ async fn serve(mut client: TcpStream, lose: Lose, count: usize, lost: Arc<Atomic
     while let Some(request) = read_message(&mut client).await {
         let is_transaction = String::from_utf8_lossy(&request).contains(".TransactWriteItems");
         let is_lost = is_transaction
-            && lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < count).then_some(n + 1)).is_ok();
+            && lost
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < count).then_some(n + 1))
+                .is_ok();
         if is_lost && lose == Lose::Request {
             return;
         }
@@ -81,7 +85,10 @@ async fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     loop {
         if let Some(head) = message.windows(4).position(|window| window == b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&message[..head]).to_lowercase();
-            let length = text.split("content-length:").nth(1).map_or("0", |rest| rest.split("\r\n").next().unwrap());
+            let length = text
+                .split("content-length:")
+                .nth(1)
+                .map_or("0", |rest| rest.split("\r\n").next().unwrap());
             if message.len() >= head + 4 + length.trim().parse::<usize>().unwrap() {
                 return Some(message);
             }

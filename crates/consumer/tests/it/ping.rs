@@ -27,7 +27,9 @@ impl Event for Ping {
 
 /// Counts the event's effects on the item `{event id}` of table `effects`.
 pub(crate) async fn count(event: Envelope<Ping>, effects: &mut Effects) -> Result<(), HandlerError> {
-    effects.update("effects", Key::new("pk", event.id.to_string())).add("times", 1);
+    effects
+        .update("effects", Key::new("pk", event.id.to_string()))
+        .add("times", 1);
     act(event.data.act).await
 }
 

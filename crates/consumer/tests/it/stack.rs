@@ -38,10 +38,18 @@ impl Tables {
             effects: name("effects"),
         };
         for table in [&tables.dedupe, &tables.effects] {
-            let attribute = AttributeDefinition::builder().attribute_name("pk").attribute_type(ScalarAttributeType::S);
+            let attribute = AttributeDefinition::builder()
+                .attribute_name("pk")
+                .attribute_type(ScalarAttributeType::S);
             let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash);
-            let create = tables.client.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
-            let create = create.attribute_definitions(attribute.build().unwrap()).key_schema(key.build().unwrap());
+            let create = tables
+                .client
+                .create_table()
+                .table_name(table)
+                .billing_mode(BillingMode::PayPerRequest);
+            let create = create
+                .attribute_definitions(attribute.build().unwrap())
+                .key_schema(key.build().unwrap());
             create.send().await.unwrap();
         }
         tables
@@ -70,7 +78,8 @@ impl Tables {
     /// How often the event has had its effect.
     pub(crate) async fn times(&self, event_id: Uuid) -> u64 {
         let item = self.item(&self.effects, event_id.to_string()).await.unwrap_or_default();
-        item.get("times").map_or(0, |times| times.as_n().unwrap().parse().unwrap())
+        item.get("times")
+            .map_or(0, |times| times.as_n().unwrap().parse().unwrap())
     }
 
     pub(crate) async fn record(&self, event_id: Uuid) -> Option<HashMap<String, AttributeValue>> {
@@ -78,7 +87,12 @@ impl Tables {
     }
 
     async fn item(&self, table: &str, pk: String) -> Option<HashMap<String, AttributeValue>> {
-        let get = self.client.get_item().table_name(table).key("pk", AttributeValue::S(pk)).consistent_read(true);
+        let get = self
+            .client
+            .get_item()
+            .table_name(table)
+            .key("pk", AttributeValue::S(pk))
+            .consistent_read(true);
         get.send().await.unwrap().item
     }
 }
@@ -94,10 +108,18 @@ impl Database {
         let name = format!("consumer_test_{}", Uuid::new_v4().simple());
         let mut connection = PgConnection::connect_with(&admin).await.unwrap();
         let create = format!("create database {name} encoding 'UTF8' template template0");
-        sqlx::query(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
+        sqlx::query(AssertSqlSafe(create))
+            .execute(&mut connection)
+            .await
+            .unwrap();
         let pool = PgPool::connect_with(admin.database(&name)).await.unwrap();
-        oncebox_outbox::migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
-        sqlx::query("create table effect (event_id uuid not null)").execute(&pool).await.unwrap();
+        oncebox_outbox::migrate(&mut pool.acquire().await.unwrap())
+            .await
+            .unwrap();
+        sqlx::query("create table effect (event_id uuid not null)")
+            .execute(&pool)
+            .await
+            .unwrap();
         Self { pool }
     }
 
@@ -107,7 +129,9 @@ impl Database {
     }
 
     pub(crate) fn empty_builder(&self) -> ConsumerBuilder {
-        Consumer::builder("test").postgres(self.pool.clone()).retry_delay(RetryDelay::QueueDefault)
+        Consumer::builder("test")
+            .postgres(self.pool.clone())
+            .retry_delay(RetryDelay::QueueDefault)
     }
 
     /// How often the event has had its effect.
@@ -118,7 +142,11 @@ impl Database {
 
     pub(crate) async fn is_recorded(&self, event_id: Uuid) -> bool {
         let exists = "select exists (select from oncebox.inbox where consumer = 'test' and event_id = $1)";
-        sqlx::query_scalar(exists).bind(event_id).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(exists)
+            .bind(event_id)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 }
 
@@ -152,7 +180,11 @@ impl Queue {
     pub(crate) async fn messages(&self) -> Vec<aws_sdk_sqs::types::Message> {
         let mut messages = Vec::new();
         loop {
-            let receive = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
+            let receive = self
+                .client
+                .receive_message()
+                .queue_url(&self.url)
+                .max_number_of_messages(10);
             let receive = receive
                 .message_attribute_names("All")
                 .message_system_attribute_names(MessageSystemAttributeName::All);

@@ -36,7 +36,10 @@ async fn copies_in_one_batch_have_one_effect_and_count_as_duplicates() {
     let message = Message::new(Act::Succeed);
     let batch = [message.clone(), message.redelivered(), message.clone()];
     let settled = deliver(&tables.consumer(), &batch).await;
-    assert_eq!(outcomes(&settled), [Outcome::Done, Outcome::Duplicate, Outcome::Duplicate]);
+    assert_eq!(
+        outcomes(&settled),
+        [Outcome::Done, Outcome::Duplicate, Outcome::Duplicate]
+    );
     assert_eq!(tables.times(message.id).await, 1);
 }
 
@@ -47,7 +50,11 @@ async fn copies_of_a_message_that_fails_all_go_back() {
     let copy = message.redelivered();
     let settled = deliver(&tables.consumer(), &[message.clone(), copy.clone(), message.clone()]).await;
     assert_eq!(outcomes(&settled), [Outcome::Retryable; 3]);
-    assert_eq!(returned(&settled), [message.message_id, copy.message_id], "each message id once");
+    assert_eq!(
+        returned(&settled),
+        [message.message_id, copy.message_id],
+        "each message id once"
+    );
 }
 
 /// Counts, once as many attempts as the barrier waits for have come as far as this.
@@ -72,7 +79,11 @@ async fn two_functions_with_the_same_message_at_the_same_moment_have_one_effect(
     let barrier = Arc::new(Barrier::new(2));
     let consumer = || {
         let handler = CountTogether(Arc::clone(&barrier));
-        tables.empty_builder().on::<Ping, _>(transactional(handler)).build().unwrap()
+        tables
+            .empty_builder()
+            .on::<Ping, _>(transactional(handler))
+            .build()
+            .unwrap()
     };
     let (a, b) = (consumer(), consumer());
     let (a, b) = tokio::join!(deliver_one(&a, &message), deliver_one(&b, &message));
@@ -131,7 +142,11 @@ async fn the_same_id_with_another_payload_is_no_duplicate() {
     let settled = deliver(&tables.consumer(), &[first.clone(), other.clone()]).await;
     assert_eq!(outcomes(&settled), [Outcome::Done, Outcome::Permanent]);
     assert_eq!(settled.records[1].reason, Some(Reason::PayloadMismatch));
-    assert_eq!(returned(&settled), [other.message_id], "no dead-letter queue: left to the redrive policy");
+    assert_eq!(
+        returned(&settled),
+        [other.message_id],
+        "no dead-letter queue: left to the redrive policy"
+    );
     assert_eq!(tables.times(id).await, 1);
     // The same payload written another way is a duplicate.
     let same = first.body.replace(r#""note":1"#, r#""note" : 10e-1"#);
@@ -148,7 +163,11 @@ async fn a_record_past_its_time_does_not_count_though_it_is_still_there() {
     deliver_one(&consumer, &message).await;
     let mut record = tables.record(message.id).await.unwrap();
     record.insert("ttl".to_owned(), AttributeValue::N("1".to_owned()));
-    let put = tables.client.put_item().table_name(&tables.dedupe).set_item(Some(record));
+    let put = tables
+        .client
+        .put_item()
+        .table_name(&tables.dedupe)
+        .set_item(Some(record));
     put.send().await.unwrap();
     assert_eq!(outcomes(&deliver_one(&consumer, &message).await), [Outcome::Done]);
     assert_eq!(outcomes(&deliver_one(&consumer, &message).await), [Outcome::Duplicate]);
@@ -167,8 +186,14 @@ async fn a_record_is_kept_for_35_days() {
 }
 
 async fn only_if_open(event: Envelope<Ping>, effects: &mut Effects) -> Result<(), HandlerError> {
-    effects.update("effects", Key::new("pk", event.id.to_string())).add("times", 1);
-    let check = effects.check("effects", Key::new("pk", "account"), Condition::equals("status", "open"));
+    effects
+        .update("effects", Key::new("pk", event.id.to_string()))
+        .add("times", 1);
+    let check = effects.check(
+        "effects",
+        Key::new("pk", "account"),
+        Condition::equals("status", "open"),
+    );
     if event.data.act == Act::Retry {
         check.or_fail(HandlerError::retryable("not open yet"));
     }
@@ -178,47 +203,86 @@ async fn only_if_open(event: Envelope<Ping>, effects: &mut Effects) -> Result<()
 #[tokio::test]
 async fn a_condition_that_does_not_hold_stops_every_effect() {
     let tables = Tables::new().await;
-    let consumer = tables.empty_builder().on::<Ping, _>(transactional(only_if_open)).build().unwrap();
+    let consumer = tables
+        .empty_builder()
+        .on::<Ping, _>(transactional(only_if_open))
+        .build()
+        .unwrap();
     let (permanent, retryable) = (Message::new(Act::Succeed), Message::new(Act::Retry));
     let batch = [permanent.clone(), retryable.clone()];
     let settled = deliver(&consumer, &batch).await;
     assert_eq!(outcomes(&settled), [Outcome::Permanent, Outcome::Retryable]);
     assert_eq!(settled.records[0].reason, Some(Reason::ConditionFailed));
     assert_eq!(settled.records[1].error.as_deref(), Some("not open yet"));
-    assert_eq!((tables.times(permanent.id).await, tables.record(permanent.id).await), (0, None));
+    assert_eq!(
+        (tables.times(permanent.id).await, tables.record(permanent.id).await),
+        (0, None)
+    );
 
     let open = tables.client.put_item().table_name(&tables.effects);
-    let open = open.item("pk", AttributeValue::S("account".into())).item("status", AttributeValue::S("open".into()));
+    let open = open
+        .item("pk", AttributeValue::S("account".into()))
+        .item("status", AttributeValue::S("open".into()));
     open.send().await.unwrap();
-    assert_eq!(outcomes(&deliver(&consumer, &batch).await), [Outcome::Done, Outcome::Done]);
+    assert_eq!(
+        outcomes(&deliver(&consumer, &batch).await),
+        [Outcome::Done, Outcome::Done]
+    );
 }
 
 async fn all_kinds(event: Envelope<Ping>, effects: &mut Effects) -> Result<(), HandlerError> {
     let key = |name: &str| Key::new("pk", format!("{}-{name}", event.id));
-    effects.put("effects", key("put")).set("name", "x").set("n", 7).only_if(Condition::absent("pk"));
-    effects.delete("effects", key("gone")).only_if(Condition::absent("pk").or(Condition::at_least("n", 1)));
+    effects
+        .put("effects", key("put"))
+        .set("name", "x")
+        .set("n", 7)
+        .only_if(Condition::absent("pk"));
+    effects
+        .delete("effects", key("gone"))
+        .only_if(Condition::absent("pk").or(Condition::at_least("n", 1)));
     effects
         .update("effects", key("update"))
         .set("status", "open")
         .set_if_absent("first", true)
         .add("n", 2)
         .remove("old")
-        .only_if(Condition::less_than("n", 0).or(Condition::absent("n")).and(Condition::differs("status", "closed")));
+        .only_if(
+            Condition::less_than("n", 0)
+                .or(Condition::absent("n"))
+                .and(Condition::differs("status", "closed")),
+        );
     Ok(())
 }
 
 #[tokio::test]
 async fn every_kind_of_effect_is_written_as_described() {
     let tables = Tables::new().await;
-    let consumer = tables.empty_builder().on::<Ping, _>(transactional(all_kinds)).build().unwrap();
+    let consumer = tables
+        .empty_builder()
+        .on::<Ping, _>(transactional(all_kinds))
+        .build()
+        .unwrap();
     let message = Message::new(Act::Succeed);
     assert_eq!(outcomes(&deliver_one(&consumer, &message).await), [Outcome::Done]);
-    let items = tables.client.scan().table_name(&tables.effects).consistent_read(true).send().await.unwrap();
+    let items = tables
+        .client
+        .scan()
+        .table_name(&tables.effects)
+        .consistent_read(true)
+        .send()
+        .await
+        .unwrap();
     let mut items = items.items.unwrap();
     items.sort_by_key(|item| item["pk"].as_s().unwrap().clone());
     let number = |n: &str| AttributeValue::N(n.to_owned());
     assert_eq!(items.len(), 2);
-    assert_eq!((&items[0]["n"], &items[0]["name"]), (&number("7"), &AttributeValue::S("x".into())));
-    assert_eq!((&items[1]["n"], &items[1]["first"]), (&number("2"), &AttributeValue::Bool(true)));
+    assert_eq!(
+        (&items[0]["n"], &items[0]["name"]),
+        (&number("7"), &AttributeValue::S("x".into()))
+    );
+    assert_eq!(
+        (&items[1]["n"], &items[1]["first"]),
+        (&number("2"), &AttributeValue::Bool(true))
+    );
     assert_eq!(items[1]["status"], AttributeValue::S("open".into()));
 }

@@ -27,10 +27,16 @@ fn two_handlers_for_one_type_are_a_fault_even_in_two_modes() {
 
 #[test]
 fn a_consumer_needs_a_name_and_a_handler() {
-    assert!(matches!(Consumer::builder("a").build(), Err(StartError::NoHandler { .. })));
+    assert!(matches!(
+        Consumer::builder("a").build(),
+        Err(StartError::NoHandler { .. })
+    ));
     // `#` would let two consumers share a dedupe record.
     for name in ["", "a#b", "a b", &"x".repeat(101)] {
-        assert!(matches!(Consumer::builder(name).build(), Err(StartError::InvalidName { .. })), "{name}");
+        assert!(
+            matches!(Consumer::builder(name).build(), Err(StartError::InvalidName { .. })),
+            "{name}"
+        );
     }
 }
 

@@ -17,14 +17,20 @@ const COMMAND_ID: &str = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b";
 const INVOICE_ID: &str = "0190a1b2-0000-7000-8000-000000000001";
 
 async fn database() -> PgPool {
-    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: this test needs Postgres, run `make test`");
+    let url =
+        std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: this test needs Postgres, run `make test`");
     let admin: PgConnectOptions = url.parse().unwrap();
     let name = format!("create_invoice_test_{}", Uuid::new_v4().simple());
     let mut connection = PgConnection::connect_with(&admin).await.unwrap();
     let create = format!("create database {name} encoding 'UTF8' template template0");
-    sqlx::query(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
+    sqlx::query(AssertSqlSafe(create))
+        .execute(&mut connection)
+        .await
+        .unwrap();
     let pool = PgPool::connect_with(admin.database(&name)).await.unwrap();
-    oncebox_outbox::migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
+    oncebox_outbox::migrate(&mut pool.acquire().await.unwrap())
+        .await
+        .unwrap();
     for _ in 0..2 {
         sqlx::raw_sql(SCHEMA_SQL).execute(&pool).await.unwrap();
     }
@@ -32,10 +38,17 @@ async fn database() -> PgPool {
 }
 
 async fn deliver(pool: &PgPool, event: &Value) -> Settlement {
-    let consumer = Consumer::builder(CONSUMER).on::<CreateInvoice, _>(postgres(create_invoice)).postgres(pool.clone());
+    let consumer = Consumer::builder(CONSUMER)
+        .on::<CreateInvoice, _>(postgres(create_invoice))
+        .postgres(pool.clone());
     let event: SqsEvent = serde_json::from_value(event.clone()).unwrap();
     let invocation = Invocation::new("request", Duration::from_secs(10));
-    consumer.build().unwrap().settle_batch(event, &invocation).await.unwrap()
+    consumer
+        .build()
+        .unwrap()
+        .settle_batch(event, &invocation)
+        .await
+        .unwrap()
 }
 
 async fn count(pool: &PgPool, query: &'static str) -> i64 {
@@ -80,7 +93,10 @@ async fn a_command_delivered_twice_creates_one_invoice_and_one_event() {
 #[tokio::test]
 async fn without_its_event_there_is_no_invoice() {
     let pool = database().await;
-    sqlx::query("alter table oncebox.event rename to gone").execute(&pool).await.unwrap();
+    sqlx::query("alter table oncebox.event rename to gone")
+        .execute(&pool)
+        .await
+        .unwrap();
     let event: Value = serde_json::from_str(FIXTURE).unwrap();
     let settled = deliver(&pool, &event).await;
     assert_eq!(settled.records[0].outcome, Outcome::Retryable);
@@ -93,7 +109,10 @@ async fn a_double_would_show_as_two_rows() {
     let pool = database().await;
     let mut event: Value = serde_json::from_str(FIXTURE).unwrap();
     deliver(&pool, &event).await;
-    let other = event["Records"][0]["body"].as_str().unwrap().replace(COMMAND_ID, "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4aff");
+    let other = event["Records"][0]["body"]
+        .as_str()
+        .unwrap()
+        .replace(COMMAND_ID, "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4aff");
     event["Records"][0]["body"] = json!(other);
     assert_eq!(deliver(&pool, &event).await.records[0].outcome, Outcome::Done);
     assert_eq!(count(&pool, "select count(*) from invoicing.invoice").await, 2);

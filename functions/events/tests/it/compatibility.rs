@@ -9,7 +9,15 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 /// Words that tell people something and constrain nothing.
-const ANNOTATIONS: [&str; 7] = ["$schema", "$id", "$comment", "title", "description", "default", "examples"];
+const ANNOTATIONS: [&str; 7] = [
+    "$schema",
+    "$id",
+    "$comment",
+    "title",
+    "description",
+    "default",
+    "examples",
+];
 
 /// What breaks between a published schema and its successor; empty when nothing does.
 pub(crate) fn breaking_changes(published: &Value, now: &Value) -> Vec<String> {
@@ -27,7 +35,9 @@ fn compare(path: &str, published: &Value, now: &Value, changes: &mut Vec<String>
     };
     let (old_required, new_required) = (required(old), required(new));
     for name in new_required.difference(&old_required) {
-        changes.push(format!("`{path}.{name}` became required: events without it are published"));
+        changes.push(format!(
+            "`{path}.{name}` became required: events without it are published"
+        ));
     }
     for name in old_required.difference(&new_required) {
         changes.push(format!("`{path}.{name}` is not required any more: readers rely on it"));
@@ -108,7 +118,10 @@ mod tests {
             now["properties"].as_object_mut().unwrap().remove("cents");
             now["required"] = json!(["id"]);
         });
-        let expected = ["`$.cents` is not required any more: readers rely on it", "`$.cents` was removed"];
+        let expected = [
+            "`$.cents` is not required any more: readers rely on it",
+            "`$.cents` was removed",
+        ];
         assert_eq!(gone, expected);
     }
 

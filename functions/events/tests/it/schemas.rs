@@ -15,7 +15,9 @@ const REGENERATE: &str = "UPDATE_SCHEMAS=1 cargo test -p invoicing-events";
 fn check<E: Event>() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/{}.json", E::TYPE));
     let mut schema = schema_of::<E>().to_value();
-    schema["$comment"] = json!(format!("Generated from the Rust type; do not edit. Regenerate: {REGENERATE}"));
+    schema["$comment"] = json!(format!(
+        "Generated from the Rust type; do not edit. Regenerate: {REGENERATE}"
+    ));
     let committed = fs::read_to_string(&path).ok();
     let published: Option<Value> = committed.map(|json| serde_json::from_str(&json).unwrap());
     if let Some(published) = &published {

@@ -26,7 +26,12 @@ async fn deliver(client: &Client, dedupe: &str, payments: &str, body: Option<Str
     let mut event: SqsEvent = serde_json::from_str(FIXTURE).unwrap();
     event.records[0].body = body.or(event.records[0].body.take());
     let invocation = Invocation::new("request", Duration::from_secs(10));
-    let settled = consumer.build().unwrap().settle_batch(event, &invocation).await.unwrap();
+    let settled = consumer
+        .build()
+        .unwrap()
+        .settle_batch(event, &invocation)
+        .await
+        .unwrap();
     settled.records[0].outcome
 }
 
@@ -40,7 +45,10 @@ async fn an_invoice_delivered_twice_is_booked_once() {
     let payment = item(&client, &payments, format!("payment#{INVOICE_ID}")).await;
     assert_eq!(payment["bookings"], number("1"));
     assert_eq!(payment["booked_cents"], number("129900"));
-    assert_eq!((&payment["currency"], &payment["event_id"]), (&text("EUR"), &text(EVENT_ID)));
+    assert_eq!(
+        (&payment["currency"], &payment["event_id"]),
+        (&text("EUR"), &text(EVENT_ID))
+    );
     assert!(payment["booked_at_ms"].as_n().unwrap().parse::<u64>().unwrap() > 1_767_225_600_000);
 }
 
@@ -50,31 +58,50 @@ async fn a_double_would_show_in_the_bookings() {
     let (dedupe, payments) = (table(&client, "dedupe").await, table(&client, "payments").await);
     deliver(&client, &dedupe, &payments, None).await;
     let event: SqsEvent = serde_json::from_str(FIXTURE).unwrap();
-    let other = event.records[0].body.as_ref().unwrap().replace(EVENT_ID, "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4aff");
+    let other = event.records[0]
+        .body
+        .as_ref()
+        .unwrap()
+        .replace(EVENT_ID, "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4aff");
     assert_eq!(deliver(&client, &dedupe, &payments, Some(other)).await, Outcome::Done);
 
     let payment = item(&client, &payments, format!("payment#{INVOICE_ID}")).await;
-    assert_eq!((&payment["bookings"], &payment["booked_cents"]), (&number("2"), &number("259800")));
+    assert_eq!(
+        (&payment["bookings"], &payment["booked_cents"]),
+        (&number("2"), &number("259800"))
+    );
 }
 
 /// A table with the key `pk`, named after the test run.
 async fn table(client: &Client, what: &str) -> String {
     let name = format!("take-payment-test-{what}-{}", Uuid::new_v4().simple());
-    let attribute = AttributeDefinition::builder().attribute_name("pk").attribute_type(ScalarAttributeType::S);
+    let attribute = AttributeDefinition::builder()
+        .attribute_name("pk")
+        .attribute_type(ScalarAttributeType::S);
     let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash);
-    let create = client.create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);
-    let create = create.attribute_definitions(attribute.build().unwrap()).key_schema(key.build().unwrap());
+    let create = client
+        .create_table()
+        .table_name(&name)
+        .billing_mode(BillingMode::PayPerRequest);
+    let create = create
+        .attribute_definitions(attribute.build().unwrap())
+        .key_schema(key.build().unwrap());
     create.send().await.unwrap();
     name
 }
 
 async fn client() -> Client {
-    std::env::var("AWS_ENDPOINT_URL").expect("AWS_ENDPOINT_URL is not set: this test needs LocalStack, run `make test`");
+    std::env::var("AWS_ENDPOINT_URL")
+        .expect("AWS_ENDPOINT_URL is not set: this test needs LocalStack, run `make test`");
     Client::new(&aws_config::load_from_env().await)
 }
 
 async fn item(client: &Client, table: &str, pk: String) -> HashMap<String, AttributeValue> {
-    let get = client.get_item().table_name(table).key("pk", AttributeValue::S(pk)).consistent_read(true);
+    let get = client
+        .get_item()
+        .table_name(table)
+        .key("pk", AttributeValue::S(pk))
+        .consistent_read(true);
     get.send().await.unwrap().item.unwrap()
 }
 

@@ -15,6 +15,7 @@ async fn sigterm_waits_for_what_is_in_flight_and_keeps_its_place() {
     let before = scene.database.enqueue_many(Some("a"), 4).await.unwrap();
     gate.reached(1).await.unwrap();
     relay.terminate().unwrap();
+    relay.said("relay stops").await.unwrap();
     gate.release();
     let exit = relay.ended().await.unwrap();
     assert_eq!(exit.code, Some(0), "{}", exit.printed);

@@ -133,7 +133,7 @@ async fn a_running_transaction_above_the_snapshots_end_is_not_passed_by() {
         scene.database.connect().await.unwrap(),
         scene.database.connect().await.unwrap(),
     );
-    // Ids are given out for all databases, so other tests may spoil a round; not all of them.
+    // Ids are given out for all databases, so other tests at work may spoil a round.
     for _ in 0..12 {
         scene.settled().await;
         begin(&mut low).await;
