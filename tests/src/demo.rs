@@ -83,7 +83,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     }
     let requests = requests.end().await?;
     stage.stop_relay().await?;
-    let report = Report::of(&stage, &requests, &tally, started.elapsed()).await?;
+    let report = Report::of(&stage, &requests, &tally, started.elapsed(), in_time).await?;
     if !in_time {
         screen.say(&whereabouts::describe(&stage, &requests, deadline).await?);
     }

@@ -170,6 +170,16 @@ impl Relay {
         .await
     }
 
+    /// Where its own HTTP server listens.
+    ///
+    /// # Errors
+    /// It does not listen yet.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.address
+            .or_else(|| listening_at(&self.log.lines()))
+            .context("it does not listen yet")
+    }
+
     /// Gets a page of the relay's own HTTP server; any status.
     ///
     /// # Errors
@@ -183,10 +193,7 @@ impl Relay {
     /// # Errors
     /// It does not answer.
     pub async fn ask(&self, path: &str) -> Result<(u16, String)> {
-        let address = self
-            .address
-            .or_else(|| listening_at(&self.log.lines()))
-            .context("it does not listen yet")?;
+        let address = self.address()?;
         let response = reqwest::get(format!("http://{address}{path}")).await?;
         Ok((response.status().as_u16(), response.text().await?))
     }

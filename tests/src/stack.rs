@@ -19,6 +19,8 @@ pub struct Stack {
     pub dir: PathBuf,
     /// A Python with boto3.
     pub python: PathBuf,
+    /// A psql; the stack's own where it has one.
+    pub psql: PathBuf,
     aws: SdkConfig,
 }
 
@@ -36,6 +38,10 @@ impl Stack {
             function_database_url: url("ONCEBOX_FUNCTION_DATABASE_URL")?,
             dir: variable("ONCEBOX_STACK_DIR")?.into(),
             python: variable("ONCEBOX_PYTHON")?.into(),
+            psql: env::var_os("ONCEBOX_POSTGRES_BIN")
+                .map(PathBuf::from)
+                .unwrap_or_default()
+                .join("psql"),
         })
     }
 

@@ -47,9 +47,10 @@ comment on column oncebox.event.bytes is 'Length of data as text, in bytes';
 create index if not exists event_xid on oncebox.event using brin (xid) with (pages_per_range = 16, autosummarize = on);
 
 -- Adds partitions of one million rows until `ahead` of them lie above the sequence's position.
--- ATTACH (and not CREATE … PARTITION OF) because it does not lock writers out.
+-- ATTACH (and not CREATE … PARTITION OF) because it does not lock writers out. With its owner's
+-- rights, since only the table's owner may attach; whoever runs the relay needs to be granted it.
 create or replace function oncebox.ensure_partitions(ahead int default 16) returns int
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   size constant bigint := 1000000;
   first_missing bigint;
@@ -57,6 +58,9 @@ declare
   made int := 0;
   name text;
 begin
+  if ahead is null or ahead not between 1 and 64 then
+    raise exception 'oncebox.ensure_partitions: ahead: expected 1 to 64' using errcode = 'invalid_parameter_value';
+  end if;
   perform pg_advisory_xact_lock(7017560001);
   select coalesce(max(split_part(c.relname, '_', 2)::bigint) + 1, 0) into first_missing
     from pg_inherits i join pg_class c on c.oid = i.inhrelid
@@ -71,6 +75,8 @@ begin
   return made;
 end $$;
 comment on function oncebox.ensure_partitions is 'Creates partitions ahead of the log''s end; returns how many';
+
+revoke all on function oncebox.ensure_partitions from public;
 
 select oncebox.ensure_partitions();
 

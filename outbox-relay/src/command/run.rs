@@ -28,6 +28,9 @@ use crate::{
 /// How often partitions are added ahead of the log's end.
 const UPKEEP: Duration = Duration::from_secs(60);
 
+/// Longest that the relay's own services may take to end.
+const SERVICES_END: Duration = Duration::from_secs(1);
+
 /// Parses, builds, spawns, waits for a signal, drains.
 ///
 /// # Errors
@@ -88,22 +91,40 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         Some(ended) = services.join_next() => flatten(ended),
     };
 
-    // Drain: each sink within its own bound.
+    // Drain: each sink within its own bound, then the services; told a second time, end at once.
     let drain_timeout_secs = config.drain_timeout.as_secs();
     tracing::info!(
         drain_timeout_secs,
         "relay stops: no new events are taken, answers are awaited"
     );
-    end_sinks.cancel();
-    let mut outcome = first;
-    while let Some(ended) = running.join_next().await {
-        outcome = outcome.and(flatten(ended));
-    }
-    end_services.cancel();
-    while services.join_next().await.is_some() {}
+    let drain = async {
+        end_sinks.cancel();
+        let mut outcome = first;
+        while let Some(ended) = running.join_next().await {
+            outcome = outcome.and(flatten(ended));
+        }
+        end_services.cancel();
+        // A client that holds its connection open must not hold up the end.
+        let ended = async { while services.join_next().await.is_some() {} };
+        if tokio::time::timeout(SERVICES_END, ended).await.is_err() {
+            services.shutdown().await;
+        }
+        outcome
+    };
+    let outcome = tokio::select! {
+        outcome = drain => outcome,
+        _ = terminate.recv() => Err(told_twice()),
+        _ = interrupt.recv() => Err(told_twice()),
+    };
     outcome.map_err(|error| Failure::new(FailureKind::Runtime, error))?;
     tracing::info!("relay stopped");
     Ok(())
+}
+
+fn told_twice() -> anyhow::Error {
+    anyhow::anyhow!(
+        "told to stop a second time: ended without waiting for answers; some events will be published again"
+    )
 }
 
 /// A panic in a task is an error of the program.

@@ -20,38 +20,38 @@ struct File {
     #[serde(default)]
     http: HttpTable,
     #[serde(default)]
-    drain_timeout_secs: Option<u64>,
+    drain_timeout_secs: Option<i64>,
     #[serde(default, rename = "sink")]
     sinks: Vec<SinkTable>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table like { url = \"postgres://…\" }")]
 struct DatabaseTable {
     url: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table like { listen = \"127.0.0.1:9464\" }")]
 struct HttpTable {
     listen: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a [[sink]] table")]
 struct SinkTable {
     name: String,
     #[serde(default, rename = "match")]
     selection: MatchTable,
     sqs: Option<SqsTable>,
-    max_in_flight: Option<u64>,
-    max_window: Option<u64>,
+    max_in_flight: Option<i64>,
+    max_window: Option<i64>,
     #[serde(default)]
     start: StartWord,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table like { type = \"invoice.*\" }")]
 struct MatchTable {
     #[serde(rename = "type")]
     types: Option<OneOrMany>,
@@ -62,7 +62,7 @@ struct MatchTable {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table like { queue = \"…\" }")]
 struct SqsTable {
     queue: String,
 }
@@ -98,7 +98,8 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
             path if path == "." => "configuration".to_owned(),
             path => path,
         };
-        (key, first_line(error.inner()))
+        let problem = describe(&key, error.inner());
+        (key, problem)
     })?;
     let database_url = SecretString::from(file.database.url);
     Database::new(&database_url).map_err(|problem| ("database.url".to_owned(), problem.to_string()))?;
@@ -141,7 +142,7 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
     Ok(Config {
         database_url,
         listen,
-        drain_timeout: Duration::from_secs(drain_timeout_secs),
+        drain_timeout: Duration::from_secs(drain_timeout_secs.unsigned_abs()),
         sinks,
     })
 }
@@ -217,7 +218,23 @@ fn list(
     words.into_iter().map(read).collect::<Result<Vec<_>, _>>().map(Some)
 }
 
-/// The error's own words; its second half repeats the place, which the key's path tells better.
-fn first_line(error: &toml::de::Error) -> String {
-    error.message().lines().next().unwrap_or_default().to_owned()
+/// What the reader says, without the value: it may be a secret that stands at the wrong key.
+fn describe(key: &str, error: &toml::de::Error) -> String {
+    const ONE_OR_MANY: &str = "a string or an array of strings";
+    let said = error.message();
+    let names_keys_only = ["unknown field `", "missing field `", "duplicate field `"];
+    if names_keys_only.iter().any(|start| said.starts_with(start)) {
+        return said.to_owned();
+    }
+    if key == "sink" {
+        return "is no list of tables; write [[sink]] with two brackets".to_owned();
+    }
+    // The value stands before the last `expected`, and nothing of it may be shown.
+    match said
+        .rsplit_once(", expected ")
+        .or_else(|| (said == ONE_OR_MANY).then_some(("", said)))
+    {
+        Some((_, expected)) => format!("is not what belongs here; expected {expected}"),
+        None => "is not what belongs here".to_owned(),
+    }
 }

@@ -70,10 +70,12 @@ pub struct PageLimits {
 /// Takes a look at the log's end.
 ///
 /// `seq_before` is what an earlier look found, or [`sequence_position`]: it has to be read in a
-/// statement before this one, so that it is older than the snapshot.
+/// statement before this one, so that it is older than the snapshot. The connection must not be in
+/// a transaction: within one, `age` answers with what it saw first.
 ///
 /// # Errors
-/// Whatever the database says.
+/// Whatever the database says, and [`sqlx::Error::Protocol`] when the next xid is not near the
+/// snapshot, which would mean that the connection is in a transaction.
 pub async fn look(connection: &mut PgConnection, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
     // The statement's snapshot is taken before its expressions run, so last_value is the later one.
     // age() is the way to the next xid without taking one (Postgres documentation, "Transaction ID
@@ -86,8 +88,14 @@ pub async fn look(connection: &mut PgConnection, seq_before: Seq) -> Result<Hori
     .await?;
     let text: String = row.try_get(0)?;
     let snapshot: Snapshot = text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let next_xid = next_xid(&snapshot, row.try_get(1)?);
+    if next_xid - snapshot.xmax() > i64::from(i32::MAX) {
+        return Err(sqlx::Error::Protocol(
+            "the next xid is older than the snapshot".to_owned(),
+        ));
+    }
     Ok(Horizon {
-        next_xid: next_xid(&snapshot, row.try_get(1)?),
+        next_xid,
         snapshot,
         seq_before,
         seq_after: row.try_get(2)?,
@@ -168,13 +176,17 @@ pub async fn read(
 
 /// New rows lie within `span` positions: whatever plan Postgres chooses, it touches no more. Late
 /// rows may lie anywhere below the base, but they are few and the index on `xid` finds them.
+///
+/// Large data lies outside the row until it is turned into text, so that is done last, for the
+/// rows of the page alone.
 const PAGE_OF_ROWS: &str = "
-select seq, id, type, key, key_seq, tenant, kind, source, time_micros, headers, data, found from (
+select seq, id, type, key, key_seq, tenant, kind, source,
+       (extract(epoch from time) * 1000000)::bigint as time_micros,
+       headers::text as headers, data::text as data, found
+from (
   select e.*, count(*) over () as found, sum(bytes) over (order by seq rows unbounded preceding) as bytes_so_far
   from (
-    select seq, bytes, id, type, key, key_seq, tenant, kind, source,
-           (extract(epoch from time) * 1000000)::bigint as time_micros,
-           headers::text as headers, data::text as data
+    select seq, bytes, id, type, key, key_seq, tenant, kind, source, time, headers, data
     from oncebox.event
     where seq > $1 and seq <= $2
       and (xid = any($3) or (xid >= $4 and xid < $5))

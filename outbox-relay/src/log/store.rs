@@ -51,9 +51,20 @@ pub struct Claim {
     pub place: Place,
 }
 
-/// Why a cursor was not written.
+/// Why a cursor was not taken over or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The cursor knows of transactions or positions that this database has not had: it was
+    /// restored from a backup or is another one. Going on would pass by what is written from now on.
+    #[error(
+        "the cursors of sink `{sink}` are ahead of this database: it was restored, or is a copy of another one. \
+         Nothing was published. To publish its whole log again (consumers skip what they have had), run: \
+         delete from oncebox.cursor where sink = '{sink}'"
+    )]
+    Ahead {
+        /// The sink's name.
+        sink: String,
+    },
     /// Another relay holds the shard now; nothing was written.
     #[error("another relay has taken over sink `{sink}`")]
     Superseded {
@@ -71,19 +82,19 @@ pub enum StoreError {
 /// Raising the epoch ends the claim of whoever held it: its next write fails.
 ///
 /// # Errors
-/// Whatever the database says; nothing is taken over then.
+/// Whatever the database says; nothing is taken over then. [`StoreError::Ahead`] when a cursor does
+/// not belong to this database.
 pub async fn claim(
     connection: &mut PgConnection,
     sink: &str,
     owner: &str,
     start: Start,
-) -> Result<Vec<Claim>, sqlx::Error> {
+) -> Result<Vec<Claim>, StoreError> {
+    let seq_before = page::sequence_position(connection).await?;
+    let now = page::look(connection, seq_before).await?;
     let first = match start {
         Start::Beginning => Base::beginning(),
-        Start::Now => {
-            let seq_before = page::sequence_position(connection).await?;
-            Base::at(page::look(connection, seq_before).await?)
-        }
+        Start::Now => Base::at(now.clone()),
     };
     sqlx::query(
         "insert into oncebox.cursor (sink, shard, base, base_next_xid, base_seq, base_open_floor, base_floors, position)
@@ -115,6 +126,9 @@ pub async fn claim(
     for row in &rows {
         let shard = (row.try_get("shard")?, row.try_get("epoch")?);
         let place = decode(row)?;
+        if is_ahead(&place, &now) {
+            return Err(StoreError::Ahead { sink: sink.to_owned() });
+        }
         match claims.iter_mut().find(|claim| claim.place == place) {
             Some(claim) => claim.shards.push(shard),
             None => claims.push(Claim {
@@ -125,6 +139,17 @@ pub async fn claim(
         }
     }
     Ok(claims)
+}
+
+/// Whether a place lies beyond what the database has had when `now` was looked at.
+fn is_ahead(place: &Place, now: &Horizon) -> bool {
+    let base = &place.base;
+    let base_is_ahead = base.next_xid > now.next_xid || base.seq > now.seq_after;
+    let target_is_ahead = place
+        .under_way
+        .as_ref()
+        .is_some_and(|(target, position)| target.next_xid > now.next_xid || *position > now.seq_after);
+    base_is_ahead || target_is_ahead
 }
 
 /// Writes the place that a claim's shards have reached.

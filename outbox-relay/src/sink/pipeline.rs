@@ -28,17 +28,15 @@ use super::{
 use crate::{
     log::{
         Seq,
-        page::{self, PageLimits, Selection},
+        page::{self, PageLimits, Row, Selection},
         store::{Claim, StoreError},
     },
-    publish::{Message, PublishError, Publisher, message::InvalidRow},
+    publish::{FailureClass, Message, PublishError, Publisher},
     telemetry::metrics::SinkMetrics,
 };
 
 /// Longest that one statement may take; the database is taken for lost after it.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most runs that are under way at once.
-const MAX_RUNS: usize = 64;
 /// Most bytes of messages that wait to be sent; one page more may be read on top.
 const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
 const PAGE: PageLimits = PageLimits {
@@ -108,9 +106,9 @@ pub enum PipelineError {
         /// The sink's name.
         sink: String,
     },
-    /// A row that cannot be published.
-    #[error(transparent)]
-    InvalidRow(#[from] InvalidRow),
+    /// The cursors do not belong to this database.
+    #[error("{0}")]
+    Ahead(StoreError),
     /// A request's task panicked.
     #[error("a request's task panicked")]
     Panicked,
@@ -120,6 +118,7 @@ impl From<StoreError> for PipelineError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Superseded { sink } => Self::Superseded { sink },
+            StoreError::Ahead { .. } => Self::Ahead(error),
             StoreError::Database(error) => Self::Database(error),
         }
     }
@@ -129,17 +128,36 @@ impl From<StoreError> for PipelineError {
 #[derive(Debug)]
 struct Outgoing {
     ticket: Ticket,
-    message: Message,
-    has_lane: bool,
+    lane: Option<String>,
+    bytes: usize,
+    /// A row that is no valid event keeps its place and holds up its key, and is never sent.
+    message: Result<Message, PublishError>,
+}
+
+impl Outgoing {
+    fn new(ticket: Ticket, row: Row, keeps_order: bool) -> Self {
+        let lane = row.key.clone().filter(|_| keeps_order);
+        let message = Message::of(row).map_err(|invalid| PublishError {
+            class: FailureClass::Permanent,
+            code: "InvalidRow".to_owned(),
+            message: invalid.to_string(),
+        });
+        Self {
+            ticket,
+            lane,
+            bytes: message.as_ref().map_or(0, Message::bytes),
+            message,
+        }
+    }
 }
 
 impl Item for Outgoing {
     fn lane(&self) -> Option<&str> {
-        self.message.key.as_deref().filter(|_| self.has_lane)
+        self.lane.as_deref()
     }
 
     fn bytes(&self) -> usize {
-        self.message.bytes()
+        self.bytes
     }
 }
 
@@ -233,8 +251,7 @@ impl<P: Publisher> Pipeline<P> {
             let sink = Arc::clone(&self.sink);
             self.requests.spawn(async move {
                 let begin = Instant::now();
-                let messages: Vec<Message> = batch.iter().map(|attempt| attempt.item.message.clone()).collect();
-                let results = sink.publisher.publish(&messages).await;
+                let results = publish(&sink.publisher, &batch).await;
                 (batch, results, begin.elapsed())
             });
         }
@@ -285,7 +302,6 @@ impl<P: Publisher> Pipeline<P> {
             let target = in_time(self.poll.look(connection)).await?;
             if self.window.end().snapshot != target.snapshot {
                 self.window.extend(target);
-                self.window.close_finished();
             }
         }
         let mut found = 0;
@@ -300,13 +316,8 @@ impl<P: Publisher> Pipeline<P> {
             found += page.rows.len();
             let places: Vec<(Seq, i64)> = page.rows.iter().map(|row| (row.seq, row.time_micros)).collect();
             let tickets = self.window.read(places, page.read_to);
-            self.window.close_finished();
             for (ticket, row) in tickets.into_iter().zip(page.rows) {
-                self.lanes.push(Outgoing {
-                    ticket,
-                    message: Message::of(row)?,
-                    has_lane: self.sink.keeps_order,
-                });
+                self.lanes.push(Outgoing::new(ticket, row, self.sink.keeps_order));
             }
             if found > 0 || begin.elapsed() > LONGEST_READ {
                 break;
@@ -357,7 +368,6 @@ impl<P: Publisher> Pipeline<P> {
     fn has_room(&self) -> bool {
         let enough_to_send = self.sink.max_in_flight * self.sink.limits.max_entries;
         self.window.len() < self.sink.max_window
-            && self.window.runs() < MAX_RUNS
             && self.lanes.queued_bytes() < MAX_QUEUED_BYTES
             && (self.lanes.ready() < enough_to_send)
     }
@@ -374,6 +384,24 @@ impl<P: Publisher> Pipeline<P> {
         let behind = self.poll.high.saturating_sub(published_to).max(0);
         self.sink.metrics.lag(behind, self.window.oldest_micros());
     }
+}
+
+/// Sends what can be sent of a batch, and answers for each of its events.
+async fn publish<P: Publisher>(publisher: &P, batch: &[Attempt<Outgoing>]) -> Vec<Result<(), PublishError>> {
+    let valid = batch.iter().filter_map(|attempt| attempt.item.message.as_ref().ok());
+    let messages: Vec<Message> = valid.cloned().collect();
+    let sent = if messages.is_empty() {
+        Vec::new()
+    } else {
+        publisher.publish(&messages).await
+    };
+    let mut sent = sent.into_iter();
+    let answer = |attempt: &Attempt<Outgoing>| match &attempt.item.message {
+        // An answer that is missing is no confirmation.
+        Ok(_) => sent.next().unwrap_or_else(|| Err(PublishError::unanswered())),
+        Err(invalid) => Err(invalid.clone()),
+    };
+    batch.iter().map(answer).collect()
 }
 
 async fn in_time<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, PipelineError> {

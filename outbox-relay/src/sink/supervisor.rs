@@ -74,7 +74,8 @@ impl Database {
 /// from the saved cursor, with backoff.
 ///
 /// # Errors
-/// [`PipelineError::Superseded`] when another relay took over, and [`PipelineError::Panicked`].
+/// [`PipelineError::Superseded`] when another relay took over, [`PipelineError::Ahead`] when the
+/// cursors are not this database's, and [`PipelineError::Panicked`].
 pub async fn supervise<P: Publisher>(
     sink: Arc<Sink<P>>,
     database: Database,
@@ -92,8 +93,10 @@ pub async fn supervise<P: Publisher>(
         sink.metrics.ready(false);
         match outcome {
             Ok(()) => return Ok(()),
-            Err(error @ (PipelineError::Superseded { .. } | PipelineError::Panicked)) => return Err(error),
-            Err(error @ (PipelineError::Database(_) | PipelineError::Timeout | PipelineError::InvalidRow(_))) => {
+            Err(error @ (PipelineError::Superseded { .. } | PipelineError::Ahead(_) | PipelineError::Panicked)) => {
+                return Err(error);
+            }
+            Err(error @ (PipelineError::Database(_) | PipelineError::Timeout)) => {
                 if end.is_cancelled() {
                     tracing::warn!(sink = sink.name, reason = %error, "ended without saving the cursor; some events will be published again");
                     return Ok(());

@@ -32,7 +32,10 @@ struct Arguments {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments).await {
-        Ok(None) => ExitCode::from(130),
+        Ok(None) => {
+            let _ = writeln!(stderr(), "\ndemo: interrupted; what it had made is gone");
+            ExitCode::from(130)
+        }
         Ok(Some(report)) => show(&report, arguments.json),
         Err(problem) => {
             let _ = writeln!(stderr(), "\ndemo: {problem:#}");

@@ -44,10 +44,18 @@ pub struct Report {
     pub commit_to_payment_p99_ms: u64,
     /// From the first request to the last effect.
     pub seconds: f32,
+    /// Everything was done before time was up.
+    pub in_time: bool,
 }
 
 impl Report {
-    pub(super) async fn of(stage: &Stage, made: &Made, tally: &Tally, elapsed: Duration) -> Result<Self> {
+    pub(super) async fn of(
+        stage: &Stage,
+        made: &Made,
+        tally: &Tally,
+        elapsed: Duration,
+        in_time: bool,
+    ) -> Result<Self> {
         let invoices = stage.database.invoices().await?;
         let bookings = stage.tables.bookings().await?;
         let notes = stage.tables.audit_copies().await?;
@@ -96,13 +104,14 @@ impl Report {
             commit_to_payment_median_ms: percentile(&took_ms, 50),
             commit_to_payment_p99_ms: percentile(&took_ms, 99),
             seconds: elapsed.as_secs_f32(),
+            in_time,
         })
     }
 
-    /// Nothing was lost, nothing doubled, nothing came of what was rolled back.
+    /// All was done in time; nothing lost, nothing doubled, nothing from what was rolled back.
     #[must_use]
     pub fn keeps_the_promise(&self) -> bool {
-        self.requested > 0 && self.lost == 0 && self.doubled == 0 && self.from_rolled_back == 0
+        self.in_time && self.requested > 0 && self.lost == 0 && self.doubled == 0 && self.from_rolled_back == 0
     }
 }
 

@@ -141,10 +141,11 @@ impl Stage {
     pub(super) fn how_to_look(&self, stack: &Stack) -> String {
         let outputs = &self.deployment.outputs;
         let endpoint = &stack.endpoint;
+        let psql = stack.psql.display();
         let mut text = format!(
             "\n  Everything is still there (a stack that `stack.py run --keep` started stays up):\n\
-             \x20   psql '{}' -c 'select seq, type, key, key_seq, time from oncebox.event order by seq limit 20'\n\
-             \x20   psql '{}' -c 'select sink, shard, base, position, epoch from oncebox.cursor'\n",
+             \x20   {psql} '{}' -c 'select seq, type, key, key_seq, time from oncebox.event order by seq limit 20'\n\
+             \x20   {psql} '{}' -c 'select sink, shard, base, position, epoch from oncebox.cursor'\n",
             self.database.url, self.database.url
         );
         for table in [&outputs.payments_table, &outputs.audit_table, &outputs.dedupe_table] {

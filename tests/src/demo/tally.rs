@@ -57,13 +57,14 @@ impl Tally {
         )
     }
 
-    /// Everything has come through, the copies too.
+    /// Everything has come through, the copies too: each invoice is a delivery to `create-invoice`,
+    /// one to `take-payment` and two to `audit-tap`.
     pub(super) fn is_complete(&self, invoices: usize, stage: &Stage) -> bool {
         self.requested == invoices
             && self.create_invoice.done >= invoices
             && self.paid >= invoices
             && self.audit_tap.done >= 2 * invoices
-            && self.duplicates() >= stage.copies_sent
+            && self.deliveries() >= 4 * invoices + stage.copies_sent
             && self.waiting == 0
     }
 

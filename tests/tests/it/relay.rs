@@ -2,6 +2,7 @@
 
 mod configuration;
 mod crash;
+mod database;
 mod delivered;
 mod faults;
 mod observed;

@@ -64,7 +64,7 @@ async fn a_commit_whose_reply_is_lost_is_not_done_again() {
     let batch = scene.batch(invoices.map(|id| scene.message(id)));
     scene
         .proxy
-        .inject(1, Fault::LoseReply, |request| request.operation == "TransactWriteItems");
+        .inject(6, Fault::LoseReply, |request| request.operation == "TransactWriteItems");
 
     let returned = function.invoke(&batch).await.unwrap().failures();
     if !returned.is_empty() {

@@ -114,13 +114,21 @@ async fn what_a_killed_relay_had_handed_over_may_arrive_late_and_is_then_a_dupli
     let later = scene.database.enqueue_many(Some("a"), 3).await.unwrap();
     scene.published(&[first, later].concat()).await;
     gate.release();
-    // SQS FIFO drops the latecomers by their deduplication id: six messages, in order.
+    system_tests::until("the latecomer to arrive", async || {
+        let copies = duplicates(&scene.proxy.taken());
+        anyhow::ensure!(copies == 1, "{copies} copies");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    // SQS FIFO drops the latecomer by its deduplication id: six messages, in order.
     let messages = scene.queue.take(6).await.unwrap();
     let sequences: Vec<i64> = messages
         .iter()
         .map(|m| m.envelope().unwrap().sequence.unwrap().get())
         .collect();
     assert_eq!(sequences, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(scene.queue.depth().await.unwrap(), 0, "more than six messages");
     assert_keys_in_order(&scene.proxy.taken());
 }
 

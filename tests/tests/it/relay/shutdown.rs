@@ -1,6 +1,7 @@
 //! SIGTERM.
 
 use system_tests::{Moment, Request};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{
     delivered::{assert_keys_in_order, duplicates},
@@ -47,4 +48,16 @@ async fn sigterm_ends_an_idle_relay_and_one_that_is_still_waiting_for_sqs() {
     let _relay = scene.relay().await;
     scene.published(&committed).await;
     assert_keys_in_order(&scene.proxy.taken());
+}
+
+#[tokio::test]
+async fn sigterm_does_not_wait_for_an_http_client_that_says_nothing_more() {
+    let scene = Scene::fifo().await;
+    let relay = scene.relay().await;
+    let address = relay.address().unwrap();
+    let _silent = TcpStream::connect(&address).await.unwrap();
+    let mut half = TcpStream::connect(&address).await.unwrap();
+    half.write_all(b"GET /metr").await.unwrap();
+    let exit = relay.stop().await.unwrap();
+    assert_eq!(exit.code, Some(0), "{}", exit.printed);
 }
