@@ -1,7 +1,12 @@
 # Thin: each target is one or two commands that can be run by hand. `make` lists them.
 STACK := python3 localstack/stack.py
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 N ?= 500
 KEEP ?=
+
+# One selection of packages and targets for everything: another one would mean other features, and
+# so every dependency compiled a second time.
+BUILD := cargo build --workspace --all-targets
 
 .PHONY: help demo test check build unit localstack-up localstack-down localstack-logs localstack-status clean
 
@@ -11,12 +16,12 @@ help: ## this list
 
 demo: doctor ## run the main job on real parts: N=500 invoices, KEEP=1 leaves the stack up
 	@echo "==> building the relay, the functions and the demo (the first time takes minutes)"
-	cargo build --workspace --bins
-	@$(STACK) run $(if $(KEEP),--keep) -- cargo run --quiet --package system-tests --bin demo -- --invoices $(N) $(if $(KEEP),--keep)
+	$(BUILD)
+	@$(STACK) run $(if $(KEEP),--keep) -- $(TARGET)/debug/demo --invoices $(N) $(if $(KEEP),--keep)
 
 test: doctor ## everything: unit tests, real Postgres, system tests on real LocalStack
 	@echo "==> building everything (the first time takes minutes)"
-	cargo build --workspace --bins
+	$(BUILD)
 	@echo "==> templates: cfn-lint"
 	@$(STACK) setup
 	infra/lint
