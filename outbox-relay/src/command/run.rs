@@ -170,10 +170,12 @@ async fn build(
 /// # Errors
 /// Exit code 3.
 pub(super) async fn connect(database: &Database) -> Result<PgConnection, Failure> {
-    let connected = database.connect().await;
-    let connected =
-        connected.context("the database cannot be reached; check the URL, the network and that Postgres is up");
-    connected.map_err(|error| Failure::new(FailureKind::Database, error))
+    database.connect().await.map_err(|error| {
+        let place = database.place();
+        let error =
+            anyhow::anyhow!("{place} cannot be reached ({error}); check the URL, the network and that Postgres is up");
+        Failure::new(FailureKind::Database, error)
+    })
 }
 
 async fn check_schema(database: &Database) -> Result<(), Failure> {

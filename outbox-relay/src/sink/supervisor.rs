@@ -55,6 +55,17 @@ impl Database {
         })
     }
 
+    /// Host, port and database, for messages.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let name = self.options.get_database().unwrap_or("(default)");
+        format!(
+            "database `{name}` at {}:{}",
+            self.options.get_host(),
+            self.options.get_port()
+        )
+    }
+
     /// Opens a connection, within 5 s.
     ///
     /// # Errors

@@ -1,10 +1,8 @@
 //! A queue's name, URL or ARN to the queue.
 
-use aws_sdk_sqs::{
-    Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata},
-    types::QueueAttributeName,
-};
+use std::error::Error;
+
+use aws_sdk_sqs::{Client, error::ProvideErrorMetadata, types::QueueAttributeName};
 
 use super::SqsQueue;
 
@@ -67,7 +65,7 @@ pub async fn resolve(client: Client, queue: &str) -> Result<SqsQueue, ResolveErr
             match asked.send().await {
                 Ok(_) => url.to_owned(),
                 Err(error) if is_missing(error.code()) => return Err(missing()),
-                Err(error) => return Err(failed(DisplayErrorContext(error).to_string())),
+                Err(error) => return Err(failed(describe(&error))),
             }
         }
         Reference::Name { name, account } => {
@@ -78,7 +76,7 @@ pub async fn resolve(client: Client, queue: &str) -> Result<SqsQueue, ResolveErr
             match asked.send().await {
                 Ok(found) => found.queue_url().ok_or_else(missing)?.to_owned(),
                 Err(error) if is_missing(error.code()) => return Err(missing()),
-                Err(error) => return Err(failed(DisplayErrorContext(error).to_string())),
+                Err(error) => return Err(failed(describe(&error))),
             }
         }
     };
@@ -87,6 +85,18 @@ pub async fn resolve(client: Client, queue: &str) -> Result<SqsQueue, ResolveErr
         client,
         url,
     })
+}
+
+/// What the service said, or the innermost cause where it said nothing.
+fn describe<E: Error + ProvideErrorMetadata + 'static>(error: &E) -> String {
+    if let Some(code) = error.code() {
+        return format!("{code}: {}", error.message().unwrap_or("no message"));
+    }
+    let mut cause: &dyn Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 fn is_missing(code: Option<&str>) -> bool {
