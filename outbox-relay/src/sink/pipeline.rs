@@ -4,6 +4,7 @@
 //! nothing to do, then waits for the first of: a request's answer, a retry that is due, the next
 //! look at the log, the end.
 
+mod outgoing;
 mod poll;
 mod saving;
 
@@ -17,21 +18,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    outgoing::{Outgoing, publish},
     poll::{LONGEST, Poll},
     saving::Saving,
 };
 use super::{
     backoff,
-    lanes::{Attempt, BatchLimits, Item, Lanes},
-    window::{Ticket, Window},
+    lanes::{Attempt, BatchLimits, Lanes},
+    window::Window,
 };
 use crate::{
     log::{
         Seq,
-        page::{self, PageLimits, Row, Selection},
+        page::{self, PageLimits, Selection},
         store::{Claim, StoreError},
     },
-    publish::{FailureClass, Message, PublishError, Publisher},
+    publish::{PublishError, Publisher},
     telemetry::metrics::SinkMetrics,
 };
 
@@ -121,43 +123,6 @@ impl From<StoreError> for PipelineError {
             StoreError::Ahead { .. } => Self::Ahead(error),
             StoreError::Database(error) => Self::Database(error),
         }
-    }
-}
-
-/// An event on its way.
-#[derive(Debug)]
-struct Outgoing {
-    ticket: Ticket,
-    lane: Option<String>,
-    bytes: usize,
-    /// A row that is no valid event keeps its place and holds up its key, and is never sent.
-    message: Result<Message, PublishError>,
-}
-
-impl Outgoing {
-    fn new(ticket: Ticket, row: Row, keeps_order: bool) -> Self {
-        let lane = row.key.clone().filter(|_| keeps_order);
-        let message = Message::of(row).map_err(|invalid| PublishError {
-            class: FailureClass::Permanent,
-            code: "InvalidRow".to_owned(),
-            message: invalid.to_string(),
-        });
-        Self {
-            ticket,
-            lane,
-            bytes: message.as_ref().map_or(0, Message::bytes),
-            message,
-        }
-    }
-}
-
-impl Item for Outgoing {
-    fn lane(&self) -> Option<&str> {
-        self.lane.as_deref()
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 
@@ -384,24 +349,6 @@ impl<P: Publisher> Pipeline<P> {
         let behind = self.poll.high.saturating_sub(published_to).max(0);
         self.sink.metrics.lag(behind, self.window.oldest_micros());
     }
-}
-
-/// Sends what can be sent of a batch, and answers for each of its events.
-async fn publish<P: Publisher>(publisher: &P, batch: &[Attempt<Outgoing>]) -> Vec<Result<(), PublishError>> {
-    let valid = batch.iter().filter_map(|attempt| attempt.item.message.as_ref().ok());
-    let messages: Vec<Message> = valid.cloned().collect();
-    let sent = if messages.is_empty() {
-        Vec::new()
-    } else {
-        publisher.publish(&messages).await
-    };
-    let mut sent = sent.into_iter();
-    let answer = |attempt: &Attempt<Outgoing>| match &attempt.item.message {
-        // An answer that is missing is no confirmation.
-        Ok(_) => sent.next().unwrap_or_else(|| Err(PublishError::unanswered())),
-        Err(invalid) => Err(invalid.clone()),
-    };
-    batch.iter().map(answer).collect()
 }
 
 async fn in_time<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, PipelineError> {
