@@ -143,7 +143,7 @@ impl Stage {
         let endpoint = &stack.endpoint;
         let psql = stack.psql.display();
         let mut text = format!(
-            "\n  Everything is still there (a stack that `stack.py run --keep` started stays up):\n\
+            "\n  Everything is still there (`stack.py run --keep` leaves the stack up; the `aws` lines need the AWS CLI and any credentials):\n\
              \x20   {psql} '{}' -c 'select seq, type, key, key_seq, time from oncebox.event order by seq limit 20'\n\
              \x20   {psql} '{}' -c 'select sink, shard, base, position, epoch from oncebox.cursor'\n",
             self.database.url, self.database.url

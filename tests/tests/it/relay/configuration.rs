@@ -108,7 +108,11 @@ async fn a_database_that_is_not_there_has_an_exit_code_of_its_own() {
             .env("DATABASE_URL", "postgres://oncebox:secret@127.0.0.1:1/none"),
     )
     .await;
-    assert_says(&exit, UNREACHABLE_DATABASE, &["database `none` at 127.0.0.1:1 cannot be reached"]);
+    assert_says(
+        &exit,
+        UNREACHABLE_DATABASE,
+        &["database `none` at 127.0.0.1:1 cannot be reached"],
+    );
     assert!(
         !exit.printed.contains("secret"),
         "a password has nothing to do in a message:\n{}",
