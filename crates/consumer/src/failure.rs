@@ -58,7 +58,8 @@ pub enum Reason {
     Rejected,
     /// The condition of an effect does not hold.
     ConditionFailed,
-    /// The effects cannot be written: too many, too large, an item twice, or refused by DynamoDB.
+    /// The effects cannot be written: too many, too large, an item twice, or refused by DynamoDB; or
+    /// the handler ended the Postgres transaction itself.
     InvalidEffects,
 }
 

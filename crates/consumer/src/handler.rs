@@ -50,10 +50,14 @@ pub(crate) async fn guard<D, F>(
 where
     F: Future<Output = Result<(), crate::HandlerError>>,
 {
-    let event = read(event).map_err(|error| Failure::permanent(Reason::WrongSchema, error))?;
-    // Unwind safety: what the handler may have left half done is thrown away, never committed.
-    match AssertUnwindSafe(async { run(event).await }).catch_unwind().await {
-        Ok(result) => result.map_err(Failure::from),
+    // Unwind safety: what the handler may have left half done is thrown away, never committed. The
+    // reading runs an event type's own code too.
+    let attempt = async {
+        let event = read(event).map_err(|error| Failure::permanent(Reason::WrongSchema, error))?;
+        run(event).await.map_err(Failure::from)
+    };
+    match AssertUnwindSafe(attempt).catch_unwind().await {
+        Ok(result) => result,
         // The panic's own message went to stderr by the panic hook; it may hold a value.
         Err(_) => Err(Failure::retryable("the handler panicked; stderr says where")),
     }

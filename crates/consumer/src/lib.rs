@@ -18,7 +18,8 @@
 //!   done or set aside in the dead-letter queue.
 //! - A message that cannot succeed goes to the dead-letter queue with its reason and its original
 //!   body; its neighbours are not failed with it.
-//! - No error, log line or dead-letter attribute shows a payload.
+//! - No error, log line or dead-letter attribute of this crate shows a payload. (A handler's own
+//!   panic message goes to stderr, and at `RUST_LOG=trace` the Lambda runtime logs its requests.)
 //!
 //! What is not guaranteed: anything that a handler does outside of its effects or its transaction
 //! (an HTTP call, a log line) happens once per *attempt*.

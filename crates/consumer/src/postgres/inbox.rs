@@ -6,7 +6,13 @@ use sqlx::{AssertSqlSafe, PgPool, PgTransaction};
 use tokio::time::{Instant, timeout_at};
 
 use super::sql_error::describe;
-use crate::{failure::Failure, handler::Attempt, invocation::Budget, outcome::Verdict, record::Content};
+use crate::{
+    failure::{Failure, Reason},
+    handler::Attempt,
+    invocation::Budget,
+    outcome::Verdict,
+    record::Content,
+};
 
 /// The inbox of a database.
 pub(crate) struct Inbox {
@@ -65,14 +71,17 @@ impl Inbox {
     }
 }
 
-/// Limits for everything in the transaction, since a server works on for a client that is gone.
+/// Limits for everything in the transaction, since a server works on for a client that is gone; and
+/// a commit that is confirmed is to be durable, since the message is deleted after it.
 fn limits(work_until: Instant) -> String {
     let left = work_until.saturating_duration_since(Instant::now());
     // 0 would mean no limit.
     let ms = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
     format!(
         "SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}; \
-         SET LOCAL idle_in_transaction_session_timeout = {ms}"
+         SET LOCAL idle_in_transaction_session_timeout = {ms}; \
+         SELECT set_config('synchronous_commit', 'on', true) \
+         WHERE current_setting('synchronous_commit') IN ('off', 'local')"
     )
 }
 
@@ -84,15 +93,16 @@ async fn work(
 ) -> Result<Work, sqlx::Error> {
     let id = content.envelope.id.as_uuid();
     // Where another transaction has inserted the row and not ended yet, this waits for its end.
-    let inserted = sqlx::query(
-        "INSERT INTO oncebox.inbox (consumer, event_id, payload_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    let inserted: Option<String> = sqlx::query_scalar(
+        "INSERT INTO oncebox.inbox (consumer, event_id, payload_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING \
+         RETURNING pg_current_xact_id()::text",
     )
     .bind(consumer)
     .bind(id)
     .bind(content.hash.as_bytes())
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    if inserted.rows_affected() == 0 {
+    let Some(transaction) = inserted else {
         let stored: Option<Vec<u8>> =
             sqlx::query_scalar("SELECT payload_hash FROM oncebox.inbox WHERE consumer = $1 AND event_id = $2")
                 .bind(consumer)
@@ -104,7 +114,7 @@ async fn work(
             Some(_) => Failure::payload_mismatch().into(),
             None => Failure::retryable("the inbox row went away while it was read").into(),
         }));
-    }
+    };
     if let Err(failure) = handler.attempt(content.envelope.clone(), tx).await {
         return Ok(Work::Ended(failure.into()));
     }
@@ -112,6 +122,17 @@ async fn work(
     // that swallows an error would have its message acknowledged without its effect. This statement
     // fails there, and brings deferred constraints forward too.
     sqlx::query("SET CONSTRAINTS ALL IMMEDIATE").execute(&mut **tx).await?;
+    // A handler can end the transaction under us: by a ROLLBACK or COMMIT of its own, or by a nested
+    // `begin` that fails, after which sqlx rolls the whole transaction back. The row is gone then,
+    // and a commit would be one of nothing. Trying again could repeat what it committed itself.
+    let current: Option<String> = sqlx::query_scalar("SELECT pg_current_xact_id_if_assigned()::text")
+        .fetch_one(&mut **tx)
+        .await?;
+    if current.as_deref() != Some(transaction.as_str()) {
+        let fault =
+            "the handler ended its transaction; it must neither commit nor roll back, and a nested begin must succeed";
+        return Ok(Work::Ended(Failure::permanent(Reason::InvalidEffects, fault).into()));
+    }
     Ok(Work::Ready)
 }
 

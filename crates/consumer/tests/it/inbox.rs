@@ -5,7 +5,10 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use oncebox_consumer::{Consumer, HandlerError, Invocation, Outcome, PgTransaction, PostgresHandler, Reason, postgres};
 use oncebox_envelope::{Envelope, Event};
 use serde_json::json;
-use sqlx::postgres::{PgPoolOptions, PgSslMode};
+use sqlx::{
+    Connection as _,
+    postgres::{PgPoolOptions, PgSslMode},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -149,6 +152,88 @@ async fn an_error_that_the_handler_swallows_is_not_taken_for_a_commit() {
     let settled = deliver_one(&consumer, &message).await;
     assert_eq!(outcomes(&settled), [Outcome::Retryable]);
     assert_eq!(returned(&settled), [message.message_id]);
+}
+
+async fn roll_back(event: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> Result<(), HandlerError> {
+    insert(event, tx).await?;
+    sqlx::raw_sql("rollback").execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn begin_after_an_error(event: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> Result<(), HandlerError> {
+    insert(event, tx).await?;
+    let _ = sqlx::query("select 1 / 0").execute(&mut **tx).await;
+    // Fails, and sqlx rolls back more than the savepoint.
+    let _ = tx.begin().await;
+    Ok(())
+}
+
+async fn begin_again_after_an_error(event: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> Result<(), HandlerError> {
+    begin_after_an_error(event.clone(), tx).await?;
+    insert(event, tx).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_handler_that_ends_the_transaction_is_not_taken_for_a_commit() {
+    let database = Database::new().await;
+    let consumers = [
+        database.empty_builder().on::<Ping, _>(postgres(roll_back)),
+        database.empty_builder().on::<Ping, _>(postgres(begin_after_an_error)),
+        database
+            .empty_builder()
+            .on::<Ping, _>(postgres(begin_again_after_an_error)),
+    ];
+    for consumer in consumers {
+        let consumer = consumer.build().unwrap();
+        let message = Message::new(Act::Succeed);
+        let settled = deliver_one(&consumer, &message).await;
+        // Without a dead-letter queue, a permanent failure goes back to the queue too.
+        assert_eq!(returned(&settled), std::slice::from_ref(&message.message_id));
+        assert_ne!(outcomes(&settled), [Outcome::Done]);
+        // The pool's connections are sound: the next consumer has its effect.
+        assert_eq!(
+            outcomes(&deliver_one(&database.consumer(), &message).await),
+            [Outcome::Done]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_commit_is_durable_whatever_the_database_is_set_to() {
+    async fn remember(_: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> Result<(), HandlerError> {
+        let set: String = sqlx::query_scalar("show synchronous_commit")
+            .fetch_one(&mut **tx)
+            .await?;
+        if set == "on" {
+            Ok(())
+        } else {
+            Err(HandlerError::permanent(set))
+        }
+    }
+    let database = Database::new().await;
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    let alter = format!("alter database {name} set synchronous_commit = off");
+    sqlx::query(sqlx::AssertSqlSafe(alter))
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    // New connections have the setting.
+    let pool = sqlx::PgPool::connect_with((*database.pool.connect_options()).clone())
+        .await
+        .unwrap();
+    let consumer = Consumer::builder("durable")
+        .on::<Ping, _>(postgres(remember))
+        .postgres(pool)
+        .build()
+        .unwrap();
+    assert_eq!(
+        outcomes(&deliver_one(&consumer, &Message::new(Act::Succeed)).await),
+        [Outcome::Done]
+    );
 }
 
 async fn lose_the_connection(event: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> Result<(), HandlerError> {
