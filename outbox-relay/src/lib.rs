@@ -19,6 +19,7 @@
 
 pub mod command;
 pub mod config;
+pub mod database;
 pub mod log;
 pub mod publish;
 pub mod sink;

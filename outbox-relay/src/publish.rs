@@ -6,7 +6,7 @@
 pub mod message;
 pub mod sqs;
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, sync::Arc};
 
 pub use message::Message;
 
@@ -23,7 +23,16 @@ pub trait Publisher: Clone + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// A cancelled call may have sent any of the messages.
-    fn publish(&self, batch: &[Message]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+    fn publish(&self, batch: &[Arc<Message>]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+}
+
+/// What one request may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Entries.
+    pub max_entries: usize,
+    /// Bytes over all entries, as the target counts them.
+    pub max_bytes: usize,
 }
 
 /// What a failure asks for. Every error of every target is one of these.
@@ -68,6 +77,19 @@ pub struct PublishError {
     pub code: String,
     /// What the target said; never the message's content.
     pub message: String,
+    /// What the failure is about.
+    pub scope: Scope,
+    /// Whether the message may have arrived all the same: the answer is missing, or says nothing.
+    pub may_have_arrived: bool,
+}
+
+/// What a failure is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// This very entry.
+    Entry,
+    /// The request as a whole: which of its entries is at fault, if any, shows when each is sent alone.
+    Request,
 }
 
 impl PublishError {
@@ -78,6 +100,8 @@ impl PublishError {
             class: FailureClass::Transient,
             code: "NoResult".to_owned(),
             message: "the reply names this entry neither as successful nor as failed".to_owned(),
+            scope: Scope::Entry,
+            may_have_arrived: true,
         }
     }
 }

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use sqlx::Connection as _;
 
 use super::{Failure, FailureKind};
-use crate::sink::supervisor::Database;
+use crate::database::Database;
 
 /// Prints the migrations as SQL.
 ///

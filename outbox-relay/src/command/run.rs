@@ -14,11 +14,9 @@ use uuid::Uuid;
 use super::{Failure, FailureKind};
 use crate::{
     config::{Config, SinkConfig, TargetConfig},
+    database::Database,
     publish::sqs,
-    sink::{
-        pipeline::Sink,
-        supervisor::{Database, supervise},
-    },
+    sink::{pipeline::Sink, supervisor::supervise},
     telemetry::{
         http,
         metrics::{Metrics, SinkMetrics},

@@ -12,8 +12,14 @@ use crate::log::page::Row;
 /// An event as a target takes it.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// The envelope's id, as on the wire.
+    /// The envelope's id, as on the wire; what a FIFO target dedupes on.
     pub id: String,
+    /// The envelope's source.
+    pub source: String,
+    /// The envelope's type.
+    pub event_type: String,
+    /// The envelope's time, microseconds since the Unix epoch.
+    pub time_micros: i64,
     /// The envelope as JSON.
     pub body: String,
     /// Message attributes by name; all are strings.
@@ -42,7 +48,7 @@ impl Message {
     /// # Errors
     /// [`InvalidRow`] when the row breaks a rule of the envelope.
     pub fn of(row: Row) -> Result<Self, InvalidRow> {
-        let seq = row.seq;
+        let (seq, time_micros) = (row.seq, row.time_micros);
         let envelope = envelope(row).map_err(|source| InvalidRow { seq, source })?;
         let mut attributes = vec![
             (wire::ATTRIBUTE_ID, envelope.id.to_string()),
@@ -56,6 +62,9 @@ impl Message {
         }
         Ok(Self {
             id: envelope.id.to_string(),
+            source: envelope.source.to_string(),
+            event_type: envelope.event_type.to_string(),
+            time_micros,
             body: without_noncharacters(envelope.to_json()),
             attributes,
             key: envelope.partition_key.map(|key| key.to_string()),

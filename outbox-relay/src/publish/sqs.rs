@@ -3,7 +3,7 @@
 mod classify;
 mod resolve;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_sqs::{
     Client,
@@ -11,8 +11,7 @@ use aws_sdk_sqs::{
     types::{MessageAttributeValue, SendMessageBatchRequestEntry},
 };
 
-use super::{FailureClass, Message, PublishError, Publisher};
-use crate::sink::lanes::BatchLimits;
+use super::{BatchLimits, FailureClass, Message, PublishError, Publisher, Scope};
 
 pub use resolve::{ResolveError, resolve};
 
@@ -49,6 +48,8 @@ impl SqsQueue {
             class: FailureClass::Permanent,
             code: "InvalidEntry".to_owned(),
             message: error.to_string(),
+            scope: Scope::Entry,
+            may_have_arrived: false,
         };
         let mut entry = SendMessageBatchRequestEntry::builder()
             .id(index.to_string())
@@ -66,7 +67,7 @@ impl SqsQueue {
 }
 
 impl Publisher for SqsQueue {
-    async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
+    async fn publish(&self, batch: &[Arc<Message>]) -> Vec<Result<(), PublishError>> {
         let all = |error: &PublishError| vec![Err(error.clone()); batch.len()];
         let entries = batch
             .iter()

@@ -8,21 +8,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tokio::time::Instant;
 
+use crate::publish::BatchLimits;
+
 /// An event as the lanes see it.
 pub trait Item {
     /// The lane whose order the event keeps; `None` for no order.
     fn lane(&self) -> Option<&str>;
     /// What the event takes of a request, in bytes.
     fn bytes(&self) -> usize;
-}
-
-/// What one request may hold.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchLimits {
-    /// Entries.
-    pub max_entries: usize,
-    /// Bytes over all entries.
-    pub max_bytes: usize,
 }
 
 /// An event that was sent or is to be sent, with its number of attempts so far.

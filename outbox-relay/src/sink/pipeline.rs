@@ -24,7 +24,7 @@ use self::{
 };
 use super::{
     backoff,
-    lanes::{Attempt, BatchLimits, Lanes},
+    lanes::{Attempt, Lanes},
     window::Window,
 };
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
         page::{self, PageLimits, Selection},
         store::{Claim, StoreError},
     },
-    publish::{PublishError, Publisher},
+    publish::{BatchLimits, PublishError, Publisher},
     telemetry::metrics::SinkMetrics,
 };
 

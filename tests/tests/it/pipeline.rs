@@ -11,11 +11,8 @@ use outbox_relay::{
         page::Selection,
         store::{self, Start},
     },
-    publish::{FailureClass, Message, PublishError, Publisher},
-    sink::{
-        lanes::BatchLimits,
-        pipeline::{self, Sink},
-    },
+    publish::{BatchLimits, FailureClass, Message, PublishError, Publisher},
+    sink::pipeline::{self, Sink},
     telemetry::metrics::Metrics,
 };
 use system_tests::{Database, Stack, until};
@@ -29,8 +26,8 @@ struct Target {
 }
 
 impl Publisher for Target {
-    async fn publish(&self, batch: &[Message]) -> Vec<Result<(), PublishError>> {
-        let answer = |message: &Message| {
+    async fn publish(&self, batch: &[Arc<Message>]) -> Vec<Result<(), PublishError>> {
+        let answer = |message: &Arc<Message>| {
             if message.tenant == "stuck" {
                 *self.refused.lock().unwrap() += 1;
                 return Err(PublishError {

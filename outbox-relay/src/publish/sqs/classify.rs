@@ -6,7 +6,7 @@ use aws_sdk_sqs::{
     types::BatchResultErrorEntry,
 };
 
-use crate::publish::{FailureClass, PublishError};
+use crate::publish::{FailureClass, PublishError, Scope};
 
 /// The class of a request that failed as a whole.
 pub(super) fn request(error: &SdkError<SendMessageBatchError>) -> PublishError {
@@ -44,6 +44,9 @@ pub(super) fn request(error: &SdkError<SendMessageBatchError>) -> PublishError {
                 class: by_code(code).unwrap_or_else(|| by_status(status)),
                 code: code.to_owned(),
                 message: context.err().message().unwrap_or("no message").to_owned(),
+                scope: Scope::Request,
+                // A 5xx may be said after the work was done.
+                may_have_arrived: status >= 500,
             }
         }
         // SdkError is non-exhaustive: what we do not know may have arrived, so it is sent again.
@@ -62,6 +65,8 @@ pub(super) fn entry(entry: &BatchResultErrorEntry) -> PublishError {
         class: by_code(entry.code()).unwrap_or(by_fault),
         code: entry.code().to_owned(),
         message: entry.message().unwrap_or("no message").to_owned(),
+        scope: Scope::Entry,
+        may_have_arrived: !entry.sender_fault(),
     }
 }
 
@@ -108,5 +113,7 @@ fn local(code: &str, class: FailureClass, message: &str) -> PublishError {
         class,
         code: code.to_owned(),
         message: message.to_owned(),
+        scope: Scope::Request,
+        may_have_arrived: class == FailureClass::Transient,
     }
 }

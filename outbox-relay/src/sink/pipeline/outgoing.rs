@@ -1,8 +1,10 @@
 //! An event between the log and the target.
 
+use std::sync::Arc;
+
 use crate::{
     log::page::Row,
-    publish::{FailureClass, Message, PublishError, Publisher},
+    publish::{FailureClass, Message, PublishError, Publisher, Scope},
     sink::{
         lanes::{Attempt, Item},
         window::Ticket,
@@ -16,22 +18,24 @@ pub(super) struct Outgoing {
     lane: Option<String>,
     bytes: usize,
     /// A row that is no valid event keeps its place and holds up its key, and is never sent.
-    message: Result<Message, PublishError>,
+    message: Result<Arc<Message>, PublishError>,
 }
 
 impl Outgoing {
     /// Makes the message of a row; `keeps_order` gives it the lane of its key.
     pub(super) fn new(ticket: Ticket, row: Row, keeps_order: bool) -> Self {
         let lane = row.key.clone().filter(|_| keeps_order);
-        let message = Message::of(row).map_err(|invalid| PublishError {
+        let message = Message::of(row).map(Arc::new).map_err(|invalid| PublishError {
             class: FailureClass::Permanent,
             code: "InvalidRow".to_owned(),
             message: invalid.to_string(),
+            scope: Scope::Entry,
+            may_have_arrived: false,
         });
         Self {
             ticket,
             lane,
-            bytes: message.as_ref().map_or(0, Message::bytes),
+            bytes: message.as_ref().map_or(0, |message| message.bytes()),
             message,
         }
     }
@@ -50,7 +54,7 @@ impl Item for Outgoing {
 /// Sends what can be sent of a batch, and answers for each of its events.
 pub(super) async fn publish<P: Publisher>(publisher: &P, batch: &[Attempt<Outgoing>]) -> Vec<Result<(), PublishError>> {
     let valid = batch.iter().filter_map(|attempt| attempt.item.message.as_ref().ok());
-    let messages: Vec<Message> = valid.cloned().collect();
+    let messages: Vec<Arc<Message>> = valid.cloned().collect();
     let sent = if messages.is_empty() {
         Vec::new()
     } else {

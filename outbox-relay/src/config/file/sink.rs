@@ -1,0 +1,135 @@
+//! A `[[sink]]` table.
+
+use oncebox_envelope::{Kind, Tenant};
+use serde::Deserialize;
+
+use crate::{
+    config::{Fault, SinkConfig, TargetConfig, pattern},
+    log::{page::Selection, store::Start},
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a [[sink]] table")]
+pub(super) struct SinkTable {
+    name: String,
+    #[serde(default, rename = "match")]
+    selection: MatchTable,
+    sqs: Option<SqsTable>,
+    max_in_flight: Option<i64>,
+    max_window: Option<i64>,
+    #[serde(default)]
+    start: StartWord,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table like { type = \"invoice.*\" }")]
+struct MatchTable {
+    #[serde(rename = "type")]
+    types: Option<OneOrMany>,
+    #[serde(rename = "kind")]
+    kinds: Option<OneOrMany>,
+    #[serde(rename = "tenant")]
+    tenants: Option<OneOrMany>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table like { queue = \"…\" }")]
+struct SqsTable {
+    queue: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a string or an array of strings")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StartWord {
+    #[default]
+    Beginning,
+    Now,
+}
+
+impl OneOrMany {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// Reads the table of sink number `index`.
+pub(super) fn read(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> {
+    let fault = |key: &str, problem: &str| (format!("sink[{index}].{key}"), problem.to_owned());
+    let name_is_right = (1..=64).contains(&table.name.len())
+        && table
+            .name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+    if !name_is_right {
+        return Err(fault(
+            "name",
+            "write 1 to 64 lower-case letters, digits, hyphens and underscores",
+        ));
+    }
+    let types = list(table.selection.types, |glob| {
+        pattern::like(&glob).map_err(str::to_owned)
+    });
+    let kinds = list(table.selection.kinds, |kind| match kind.parse::<Kind>() {
+        Ok(kind) => Ok(kind.to_string()),
+        Err(error) => Err(error.to_string()),
+    });
+    let tenants = list(table.selection.tenants, |tenant| match tenant.parse::<Tenant>() {
+        Ok(tenant) => Ok(tenant.to_string()),
+        Err(error) => Err(error.to_string()),
+    });
+    let Some(sqs) = table.sqs else {
+        return Err(fault(
+            "sqs",
+            "is missing; write where the events go: sqs = { queue = \"…\" }",
+        ));
+    };
+    if sqs.queue.is_empty() {
+        return Err(fault("sqs.queue", "is empty; write the queue's name, URL or ARN"));
+    }
+    let max_in_flight = table.max_in_flight.unwrap_or(16);
+    if !(1..=256).contains(&max_in_flight) {
+        return Err(fault("max_in_flight", "write a number of requests from 1 to 256"));
+    }
+    let max_window = table.max_window.unwrap_or(100_000);
+    if !(100..=1_000_000).contains(&max_window) {
+        return Err(fault("max_window", "write a number of events from 100 to 1000000"));
+    }
+    Ok(SinkConfig {
+        name: table.name,
+        selection: Selection {
+            types: types.map_err(|problem| fault("match.type", &problem))?,
+            kinds: kinds.map_err(|problem| fault("match.kind", &problem))?,
+            tenants: tenants.map_err(|problem| fault("match.tenant", &problem))?,
+            shards: None,
+        },
+        target: TargetConfig::Sqs { queue: sqs.queue },
+        max_in_flight: usize::try_from(max_in_flight).unwrap_or(16),
+        max_window: usize::try_from(max_window).unwrap_or(100_000),
+        start: match table.start {
+            StartWord::Beginning => Start::Beginning,
+            StartWord::Now => Start::Now,
+        },
+    })
+}
+
+fn list(
+    words: Option<OneOrMany>,
+    read: impl Fn(String) -> Result<String, String>,
+) -> Result<Option<Vec<String>>, String> {
+    let Some(words) = words else { return Ok(None) };
+    let words = words.into_vec();
+    if words.is_empty() {
+        return Err("is an empty list, which matches nothing; leave it out to match all".to_owned());
+    }
+    words.into_iter().map(read).collect::<Result<Vec<_>, _>>().map(Some)
+}
