@@ -3,7 +3,7 @@
 mod configuration;
 mod crash;
 mod database;
-mod delivered;
+pub(crate) mod delivered;
 mod faults;
 mod observed;
 mod random;
