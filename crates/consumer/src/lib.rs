@@ -35,6 +35,7 @@ compile_error!("choose where effects live: enable feature `dynamodb`, `postgres`
 mod batch;
 mod builder;
 mod canonical;
+mod claim_check;
 mod dead_letter;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
@@ -48,18 +49,24 @@ mod outcome;
 mod postgres;
 mod record;
 mod retry_delay;
+mod router;
 mod run;
+mod sdk_error;
+mod settlement;
 mod start_error;
 
-pub use batch::{BatchError, Consumer, RecordReport, Settlement};
+pub use batch::{BatchError, Consumer};
 pub use builder::{ConsumerBuilder, UnknownType};
 pub use failure::{HandlerError, Reason};
 pub use handler::Handler;
 pub use invocation::Invocation;
 pub use outcome::Outcome;
 pub use retry_delay::RetryDelay;
+pub use settlement::{EventReport, Settlement};
 pub use start_error::StartError;
 
+#[cfg(feature = "claim-check")]
+pub use claim_check::S3ClaimCheck;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::{
     Attribute, Check, Condition, Delete, DynamoDbDedupe, Effects, Key, Put, Transactional, TransactionalHandler,

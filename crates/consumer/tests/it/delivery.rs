@@ -105,7 +105,7 @@ pub(crate) async fn deliver_one(consumer: &Consumer, message: &Message) -> Settl
 }
 
 pub(crate) fn outcomes(settlement: &Settlement) -> Vec<Outcome> {
-    settlement.records.iter().map(|record| record.outcome).collect()
+    settlement.events.iter().map(|event| event.outcome).collect()
 }
 
 /// The message ids that go back to the queue, as Lambda is told.

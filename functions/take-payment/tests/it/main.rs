@@ -32,7 +32,7 @@ async fn deliver(client: &Client, dedupe: &str, payments: &str, body: Option<Str
         .settle_batch(event, &invocation)
         .await
         .unwrap();
-    settled.records[0].outcome
+    settled.events[0].outcome
 }
 
 #[tokio::test]
