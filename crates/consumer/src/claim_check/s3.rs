@@ -27,6 +27,10 @@ use crate::{
 /// The function needs `s3:GetObject` on the objects, and `s3:ListBucket` on the bucket: without the
 /// latter S3 says of a missing object that access is denied, and the message is tried again until
 /// its queue gives up.
+///
+/// Keep the objects for as long as their messages may come again: the retention of the queue and of
+/// its dead-letter queue, and the time within which anybody replays. Data is fetched before anything
+/// tells that an event has been consumed.
 #[derive(Clone)]
 pub struct S3ClaimCheck {
     /// Made at first use: most invocations need none, and a client costs time at a cold start.
