@@ -1,10 +1,11 @@
 //! Handing messages to a target.
 //!
 //! # Reading order
-//! [`message`] (an event as a target takes it), [`Publisher`] (the seam), [`sqs`].
+//! [`message`] (an event as a target takes it), [`Publisher`] (the seam), [`sqs`], [`traced`].
 
 pub mod message;
 pub mod sqs;
+pub mod traced;
 
 use std::{fmt, future::Future, sync::Arc};
 

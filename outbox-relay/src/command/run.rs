@@ -1,6 +1,10 @@
 //! `outbox-relay run`: publish until told to stop.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection};
@@ -15,11 +19,12 @@ use super::{Failure, FailureKind};
 use crate::{
     config::{Config, SinkConfig, TargetConfig},
     database::Database,
-    publish::sqs,
+    publish::{sqs, traced::Traced},
     sink::{pipeline::Sink, supervisor::supervise},
     telemetry::{
         http,
         metrics::{Metrics, SinkMetrics},
+        traces::Traces,
     },
 };
 
@@ -43,10 +48,12 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     // Build.
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let client = sqs::client(&aws);
+    let traces = Traces::from_env().map_err(|error| Failure::new(FailureKind::Usage, error))?;
     let mut metrics = Metrics::new();
     let mut sinks = Vec::new();
     for sink in &config.sinks {
-        let built = build(sink, &client, config.drain_timeout, metrics.sink(&sink.name)).await;
+        let metrics = metrics.sink(&sink.name);
+        let built = build(sink, &client, config.drain_timeout, metrics, traces.as_ref()).await;
         sinks.push((built?, sink.start));
     }
     let listener = match config.listen {
@@ -95,6 +102,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         drain_timeout_secs,
         "relay stops: no new events are taken, answers are awaited"
     );
+    let drain_end = Instant::now() + config.drain_timeout;
     let drain = async {
         end_sinks.cancel();
         let mut outcome = first;
@@ -106,6 +114,9 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         let ended = async { while services.join_next().await.is_some() {} };
         if tokio::time::timeout(SERVICES_END, ended).await.is_err() {
             services.shutdown().await;
+        }
+        if let Some(traces) = traces {
+            traces.end((drain_end - Instant::now()).max(SERVICES_END)).await;
         }
         outcome
     };
@@ -138,7 +149,8 @@ async fn build(
     client: &aws_sdk_sqs::Client,
     drain_timeout: Duration,
     metrics: SinkMetrics,
-) -> Result<Sink<sqs::SqsQueue>, Failure> {
+    traces: Option<&Traces>,
+) -> Result<Sink<Traced<sqs::SqsQueue>>, Failure> {
     let TargetConfig::Sqs { queue } = &sink.target;
     let queue = sqs::resolve(client.clone(), queue)
         .await
@@ -150,11 +162,12 @@ async fn build(
         is_fifo = queue.is_fifo(),
         "sink publishes to queue"
     );
+    let traces = traces.map(|traces| traces.sink(&sink.name, "aws_sqs", queue.name()));
     Ok(Sink {
         name: sink.name.clone(),
         selection: sink.selection.clone(),
         keeps_order: queue.is_fifo(),
-        publisher: queue,
+        publisher: Traced::new(queue, traces),
         limits: sqs::LIMITS,
         max_in_flight: sink.max_in_flight,
         max_window: sink.max_window,

@@ -1,5 +1,6 @@
 //! The relay's promises: real Postgres on one side, SQS behind a proxy on the other.
 
+mod collector;
 mod configuration;
 mod crash;
 mod database;
@@ -9,4 +10,5 @@ mod observed;
 mod random;
 mod scene;
 mod shutdown;
+mod traces;
 mod transactions;
