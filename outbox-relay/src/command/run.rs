@@ -24,6 +24,7 @@ use crate::{
     telemetry::{
         http,
         metrics::{Metrics, SinkMetrics},
+        summary,
         traces::Traces,
     },
 };
@@ -80,6 +81,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
             end_sinks.clone(),
         ));
     }
+    services.spawn(summary::log(Arc::clone(&metrics), end_services.clone()));
     if let Some(listener) = listener {
         services.spawn(http::serve(listener, metrics, end_services.clone()));
     }

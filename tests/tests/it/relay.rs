@@ -6,6 +6,7 @@ mod crash;
 mod database;
 mod delivered;
 mod faults;
+mod health;
 mod observed;
 mod random;
 mod scene;
