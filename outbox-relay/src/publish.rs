@@ -1,11 +1,10 @@
 //! Handing messages to a target.
 //!
 //! # Reading order
-//! [`message`] (an event as a target takes it), [`Publisher`] (the seam), [`sqs`], [`traced`].
+//! [`message`] (an event as a target takes it), [`Publisher`] (the seam), [`sqs`].
 
 pub mod message;
 pub mod sqs;
-pub mod traced;
 
 use std::{fmt, future::Future, sync::Arc};
 

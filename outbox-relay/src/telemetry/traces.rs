@@ -13,12 +13,10 @@
 //! Publishing never waits for a collector: spans go into a bounded queue (`OTEL_BSP_MAX_QUEUE_SIZE`),
 //! and what does not fit is dropped and counted in the log at the end. No payload and no key is in a span.
 
-mod attempts;
 mod settings;
 mod transport;
 
 use std::{
-    sync::Arc,
     thread,
     time::{Duration, SystemTime},
 };
@@ -37,7 +35,6 @@ use opentelemetry_sdk::{
 };
 use tokio::{runtime::Handle, sync::oneshot};
 
-use self::attempts::Attempts;
 use crate::publish::{Message, PublishError};
 
 const SERVICE_NAME: &str = "outbox-relay";
@@ -54,7 +51,14 @@ pub struct SinkTraces {
     tracer: SdkTracer,
     span_name: String,
     attributes: Vec<KeyValue>,
-    attempts: Attempts,
+}
+
+/// One request of a sink, answered.
+#[derive(Debug)]
+pub struct RequestTraces<'a> {
+    sink: &'a SinkTraces,
+    started: SystemTime,
+    ended: SystemTime,
 }
 
 impl Traces {
@@ -100,7 +104,6 @@ impl Traces {
                 KeyValue::new("messaging.operation.type", "send"),
                 KeyValue::new("oncebox.sink", sink.to_owned()),
             ],
-            attempts: Attempts::default(),
         }
     }
 
@@ -120,44 +123,37 @@ impl Traces {
 }
 
 impl SinkTraces {
-    /// Records a span for each message of a request that carries a `traceparent`: from the moment
-    /// that the request was made to its answer.
-    ///
-    /// The event's age at the start is an attribute: from its transaction to the request.
-    pub fn record(
-        &self,
-        batch: &[Arc<Message>],
-        results: &[Result<(), PublishError>],
-        started: SystemTime,
-        took: Duration,
-    ) {
-        for (message, result) in batch.iter().zip(results) {
-            let mut attributes = message.attributes.iter();
-            let Some((_, parent)) = attributes.find(|(name, _)| *name == wire::ATTRIBUTE_TRACE_PARENT) else {
-                continue;
-            };
-            let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &TraceParent(parent));
-            if parent.span().span_context().is_valid() {
-                let attempt = self.attempts.note(&message.id, result.is_ok());
-                self.span(message, result, attempt, &parent, started, took);
-            }
+    /// A request that was answered just now.
+    #[must_use]
+    pub fn request(&self, took: Duration) -> RequestTraces<'_> {
+        let ended = SystemTime::now();
+        RequestTraces {
+            sink: self,
+            started: ended - took,
+            ended,
         }
     }
+}
 
-    fn span(
-        &self,
-        message: &Message,
-        result: &Result<(), PublishError>,
-        attempt: Option<u32>,
-        parent: &Context,
-        started: SystemTime,
-        took: Duration,
-    ) {
-        let mut attributes = self.attributes.clone();
-        attributes.push(KeyValue::new("messaging.message.id", message.id.clone()));
-        attributes.push(KeyValue::new("cloudevents.event_type", message.event_type.clone()));
-        attributes.push(KeyValue::new("oncebox.age_ms", age_ms(message, started)));
-        attributes.extend(attempt.map(|attempt| KeyValue::new("oncebox.attempt", i64::from(attempt))));
+impl RequestTraces<'_> {
+    /// Records an event of the request, if it carries a `traceparent`: a span from the moment that
+    /// the request was made to its answer. How old the event was by then is an attribute.
+    pub fn record(&self, message: &Message, attempt: u32, result: &Result<(), PublishError>) {
+        let mut attributes = message.attributes.iter();
+        let Some((_, parent)) = attributes.find(|(name, _)| *name == wire::ATTRIBUTE_TRACE_PARENT) else {
+            return;
+        };
+        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &TraceParent(parent));
+        if !parent.span().span_context().is_valid() {
+            return;
+        }
+        let mut attributes = self.sink.attributes.clone();
+        attributes.extend([
+            KeyValue::new("messaging.message.id", message.id.clone()),
+            KeyValue::new("cloudevents.event_type", message.event_type.clone()),
+            KeyValue::new("oncebox.age_ms", age_ms(message, self.started)),
+            KeyValue::new("oncebox.attempt", i64::from(attempt)),
+        ]);
         let mut status = Status::Unset;
         match result {
             Ok(()) => attributes.push(KeyValue::new("oncebox.outcome", "confirmed")),
@@ -167,14 +163,15 @@ impl SinkTraces {
                 status = Status::error(error.code.clone());
             }
         }
-        let span = self.tracer.span_builder(self.span_name.clone());
+        let tracer = &self.sink.tracer;
+        let span = tracer.span_builder(self.sink.span_name.clone());
         let mut span = span
             .with_kind(SpanKind::Producer)
-            .with_start_time(started)
+            .with_start_time(self.started)
             .with_attributes(attributes)
-            .start_with_context(&self.tracer, parent);
+            .start_with_context(tracer, &parent);
         span.set_status(status);
-        span.end_with_timestamp(started + took);
+        span.end_with_timestamp(self.ended);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Traces through OpenTelemetry.
 
+use std::collections::HashSet;
+
 use anyhow::ensure;
 use serde_json::json;
 use system_tests::{Database, Fault, RelayConfig, Request, until};
@@ -88,6 +90,36 @@ async fn each_attempt_at_an_event_is_a_span_in_its_producers_trace() {
     );
     assert_eq!(message.attributes["traceparent"], SAMPLED);
     drop(relay);
+}
+
+#[tokio::test]
+async fn each_event_of_a_bundle_is_traced_though_they_share_a_message() {
+    let (scene, collector) = (Scene::standard().await, Collector::start().await);
+    let bundling = scene
+        .config()
+        .toml()
+        .replace("\nsqs = ", "\nbundle = { max_events = 3, linger_ms = 10000 }\nsqs = ");
+    let config = RelayConfig::from_toml(&bundling)
+        .env("DATABASE_URL", scene.database.url.as_str())
+        .env("AWS_ENDPOINT_URL", &scene.proxy.endpoint);
+    let _relay = system_tests::Relay::start(&traced(config, &collector.endpoint))
+        .await
+        .unwrap();
+    let mut ids = HashSet::new();
+    for _ in 0..3 {
+        ids.insert(enqueue(&scene.database, Some(SAMPLED)).await);
+    }
+    let received = spans(&collector, 3).await;
+    let traced = received
+        .iter()
+        .map(|span| span.attributes["messaging.message.id"].clone());
+    assert_eq!(traced.collect::<HashSet<_>>(), ids);
+    assert!(
+        received
+            .iter()
+            .all(|span| span.parent == PARENT && span.attributes["oncebox.attempt"] == "1")
+    );
+    assert_eq!(scene.proxy.sends().len(), 1);
 }
 
 #[tokio::test]
