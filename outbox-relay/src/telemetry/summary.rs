@@ -4,26 +4,36 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 
 const EVERY: Duration = Duration::from_secs(60);
+const GETTING_READY: Duration = Duration::from_millis(200);
 const LAG_SECONDS: &str = "oncebox_sink_lag_seconds";
 const LAG_EVENTS: &str = "oncebox_sink_lag_events";
 const PARKED: &str = "oncebox_sink_parked";
 const READY: &str = "oncebox_sink_ready";
 
-/// Logs a line for each sink, at once and then every minute, until it is told to end.
+/// Logs a line for each sink, once all are ready and then every minute, until it is told to end.
+///
+/// # Errors
+/// Never.
 pub async fn log(metrics: Arc<Metrics>, end: CancellationToken) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while !metrics.not_ready().is_empty() && began.elapsed() < EVERY && !end.is_cancelled() {
+        let _ = timeout(GETTING_READY, end.cancelled()).await;
+    }
     while !end.is_cancelled() {
         for (sink, state) in states(&metrics.render()) {
-            // Only what there is: an alarm on a value that nobody measured would never ring.
+            // A sink that cannot read the log does not know how far behind it is: no value says so,
+            // and the alarm rings; a 0 would keep it silent.
+            let measured = |name| state.get(name).filter(|_| state.get(READY) == Some(&1.0));
             tracing::info!(
                 sink,
-                lag_seconds = state.get(LAG_SECONDS),
-                lag_events = state.get(LAG_EVENTS),
+                lag_seconds = measured(LAG_SECONDS),
+                lag_events = measured(LAG_EVENTS),
                 parked = state.get(PARKED),
                 ready = state.get(READY),
                 "sink state"

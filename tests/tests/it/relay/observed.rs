@@ -89,7 +89,9 @@ async fn each_sink_gets_what_its_filter_lets_through() {
 #[tokio::test]
 async fn the_log_tells_each_sinks_state_as_the_alarms_read_it() {
     let scene = Scene::standard().await;
-    let exit = scene.relay().await.stop().await.unwrap();
+    let relay = scene.relay().await;
+    relay.said("sink state").await.unwrap();
+    let exit = relay.stop().await.unwrap();
     let lines = exit.printed.lines().map(|line| serde_json::from_str(line).unwrap());
     let fields = lines.map(|mut line: serde_json::Value| line["fields"].take());
     let state = fields.into_iter().find(|fields| fields["message"] == "sink state");
