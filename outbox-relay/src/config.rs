@@ -21,21 +21,33 @@ mod pattern;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use secrecy::SecretString;
-
-use crate::log::{page::Selection, store::Start};
+use crate::{
+    database::Database,
+    log::{page::Selection, store::Start},
+};
 
 /// The relay's configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// Connection URL of the database with the outbox.
-    pub database_url: SecretString,
+    /// The database with the outbox.
+    pub database: Database,
+    /// How long events stay in the log.
+    pub retention: Retention,
     /// Where health and metrics are served; `None` for nowhere.
     pub listen: Option<SocketAddr>,
     /// Longest that a stopping relay waits for answers.
     pub drain_timeout: Duration,
     /// The sinks, at least one.
     pub sinks: Vec<SinkConfig>,
+}
+
+/// How long events stay in the log after they were written; longer where a sink still needs them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// At least this long.
+    For(Duration),
+    /// Nothing is dropped.
+    ForEver,
 }
 
 /// One sink.

@@ -7,12 +7,13 @@
 //!
 //! # Reading order
 //! [`snapshot`] (what Postgres says is visible), [`cursor`] (the pure rule: base, run, horizon),
-//! [`page`] (the rows of a run), [`store`] (the cursor's row and its epoch).
+//! [`page`] (the rows of a run), [`store`] (the cursor's row and its epoch), [`upkeep`] (partitions).
 
 pub mod cursor;
 pub mod page;
 pub mod snapshot;
 pub mod store;
+pub mod upkeep;
 
 /// A position in the log: the value of `seq`, which starts at 1.
 pub type Seq = i64;
