@@ -1,12 +1,13 @@
 //! The cursor's row: one per sink and shard, written only by the holder of its epoch.
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::Row as _;
 
 use super::{
     Seq,
     cursor::{Base, Horizon, Run},
     page,
 };
+use crate::database::{session::Session, statement::statement};
 
 /// How many shards a sink has; a shard is 16 of the 256 buckets.
 pub const SHARDS: i16 = 16;
@@ -84,19 +85,14 @@ pub enum StoreError {
 /// # Errors
 /// Whatever the database says; nothing is taken over then. [`StoreError::Ahead`] when a cursor does
 /// not belong to this database.
-pub async fn claim(
-    connection: &mut PgConnection,
-    sink: &str,
-    owner: &str,
-    start: Start,
-) -> Result<Vec<Claim>, StoreError> {
-    let seq_before = page::sequence_position(connection).await?;
-    let now = page::look(connection, seq_before).await?;
+pub async fn claim(session: &mut Session, sink: &str, owner: &str, start: Start) -> Result<Vec<Claim>, StoreError> {
+    let seq_before = page::sequence_position(session).await?;
+    let now = page::look(session, seq_before).await?;
     let first = match start {
         Start::Beginning => Base::beginning(),
         Start::Now => Base::at(now.clone()),
     };
-    sqlx::query(
+    statement(
         "insert into oncebox.cursor (sink, shard, base, base_next_xid, base_seq, base_open_floor, base_floors, position)
          select $1, shard, $2::pg_snapshot, $3, $4, $5, $6, 0 from generate_series(0, $7 - 1) shard
          on conflict do nothing",
@@ -108,9 +104,9 @@ pub async fn claim(
     .bind(first.open_floor)
     .bind(&first.floors)
     .bind(i32::from(SHARDS))
-    .execute(&mut *connection)
+    .execute(session)
     .await?;
-    let rows = sqlx::query(
+    let rows = statement(
         "with taken as (
            update oncebox.cursor set epoch = epoch + 1, owner = $2, updated_at = now() where sink = $1 returning *)
          select shard, epoch, base::text, base_next_xid, base_seq, base_open_floor, base_floors,
@@ -119,7 +115,7 @@ pub async fn claim(
     )
     .bind(sink)
     .bind(owner)
-    .fetch_all(connection)
+    .fetch_all(session)
     .await?;
 
     let mut claims: Vec<Claim> = Vec::new();
@@ -161,12 +157,12 @@ fn is_ahead(place: &Place, now: &Horizon) -> bool {
 ///
 /// # Cancel safety
 /// A cancelled call may have written; the place is then behind nothing that was published.
-pub async fn save(connection: &mut PgConnection, claim: &Claim) -> Result<(), StoreError> {
+pub async fn save(session: &mut Session, claim: &Claim) -> Result<(), StoreError> {
     let (shards, epochs): (Vec<i16>, Vec<i64>) = claim.shards.iter().copied().unzip();
     let base = &claim.place.base;
     let target = claim.place.under_way.as_ref();
     // The condition on the count makes it all or nothing: a shard lost means no shard is written.
-    let written = sqlx::query(
+    let written = statement(
         "with mine as (
            select c.sink, c.shard from oncebox.cursor c
            join unnest($2::smallint[], $3::bigint[]) as held (shard, epoch) using (shard)
@@ -193,9 +189,8 @@ pub async fn save(connection: &mut PgConnection, claim: &Claim) -> Result<(), St
     .bind(target.map(|(horizon, _)| horizon.seq_before))
     .bind(target.map(|(horizon, _)| horizon.seq_after))
     .bind(target.map_or(0, |(_, position)| *position))
-    .execute(connection)
-    .await?
-    .rows_affected();
+    .execute(session)
+    .await?;
     if usize::try_from(written) == Ok(claim.shards.len()) {
         Ok(())
     } else {

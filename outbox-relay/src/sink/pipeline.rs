@@ -10,7 +10,6 @@ mod saving;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::PgConnection;
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
@@ -28,6 +27,7 @@ use super::{
     window::Window,
 };
 use crate::{
+    database::{STATEMENT_TIMEOUT, session::Session, trouble},
     log::{
         Seq,
         page::{self, PageLimits, Selection},
@@ -37,8 +37,6 @@ use crate::{
     telemetry::metrics::SinkMetrics,
 };
 
-/// Longest that one statement may take; the database is taken for lost after it.
-pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes of messages that wait to be sent; one page more may be read on top.
 const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
 const PAGE: PageLimits = PageLimits {
@@ -97,7 +95,7 @@ impl<P: Clone> Sink<P> {
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
     /// The database; everything that is not saved is read again.
-    #[error("database: {0}")]
+    #[error("database: {}", trouble::explain(.0))]
     Database(#[from] sqlx::Error),
     /// A statement took longer than 30 s.
     #[error("database: no answer within 30 s")]
@@ -138,18 +136,18 @@ type Answer = (Vec<Attempt<Outgoing>>, Vec<Result<(), PublishError>>, Duration);
 pub async fn run<P: Publisher>(
     sink: Arc<Sink<P>>,
     claim: Claim,
-    connection: &mut PgConnection,
+    session: &mut Session,
     end: &CancellationToken,
 ) -> Result<(), PipelineError> {
     let mut pipeline = Pipeline {
-        poll: in_time(Poll::begin(connection)).await?,
+        poll: in_time(Poll::begin(session)).await?,
         window: Window::at(claim.place.clone()),
         lanes: Lanes::default(),
         requests: JoinSet::new(),
         saving: Saving::new(claim),
         sink,
     };
-    let result = pipeline.work(connection, end).await;
+    let result = pipeline.work(session, end).await;
     // A successor of this pipeline must not send while an answer of ours is still out.
     while pipeline.requests.join_next().await.is_some() {}
     pipeline.sink.metrics.in_flight(0);
@@ -166,21 +164,21 @@ struct Pipeline<P> {
 }
 
 impl<P: Publisher> Pipeline<P> {
-    async fn work(&mut self, connection: &mut PgConnection, end: &CancellationToken) -> Result<(), PipelineError> {
+    async fn work(&mut self, session: &mut Session, end: &CancellationToken) -> Result<(), PipelineError> {
         while !end.is_cancelled() {
             while let Some(answer) = self.requests.try_join_next() {
                 self.settle(answer.map_err(|_| PipelineError::Panicked)?);
             }
             self.send();
             if self.wants_rows() {
-                self.read(connection).await?;
+                self.read(session).await?;
                 self.send();
             }
-            self.save_if_due(connection).await?;
+            self.save_if_due(session).await?;
             self.report();
             self.wait(end).await?;
         }
-        self.drain(connection).await
+        self.drain(session).await
     }
 
     /// Waits until there is something to do. Only waits: no arm does work that could be cut short.
@@ -261,10 +259,10 @@ impl<P: Publisher> Pipeline<P> {
         }
     }
 
-    async fn read(&mut self, connection: &mut PgConnection) -> Result<(), PipelineError> {
+    async fn read(&mut self, session: &mut Session) -> Result<(), PipelineError> {
         let begin = Instant::now();
         if self.window.unread().is_none() {
-            let target = in_time(self.poll.look(connection)).await?;
+            let target = in_time(self.poll.look(session)).await?;
             if self.window.end().snapshot != target.snapshot {
                 self.window.extend(target);
             }
@@ -276,7 +274,7 @@ impl<P: Publisher> Pipeline<P> {
                 span: PAGE.span.min(Seq::try_from(room).unwrap_or(PAGE.span)),
                 ..PAGE
             };
-            let read = page::read(connection, run, &self.sink.selection, position, limits);
+            let read = page::read(session, run, &self.sink.selection, position, limits);
             let Some(page) = in_time(read).await? else { break };
             found += page.rows.len();
             let places: Vec<(Seq, i64)> = page.rows.iter().map(|row| (row.seq, row.time_micros)).collect();
@@ -292,15 +290,15 @@ impl<P: Publisher> Pipeline<P> {
         Ok(())
     }
 
-    async fn save_if_due(&mut self, connection: &mut PgConnection) -> Result<(), PipelineError> {
+    async fn save_if_due(&mut self, session: &mut Session) -> Result<(), PipelineError> {
         if self.saving.due(&self.window).is_some_and(|due| due <= Instant::now()) {
-            in_time_store(self.saving.save(&self.window, connection)).await?;
+            in_time_store(self.saving.save(&self.window, session)).await?;
         }
         Ok(())
     }
 
     /// Sends nothing more, waits for the answers that are out, saves.
-    async fn drain(&mut self, connection: &mut PgConnection) -> Result<(), PipelineError> {
+    async fn drain(&mut self, session: &mut Session) -> Result<(), PipelineError> {
         let deadline = Instant::now() + self.sink.drain_timeout;
         while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, self.requests.join_next()).await {
             self.settle(answer.map_err(|_| PipelineError::Panicked)?);
@@ -315,7 +313,7 @@ impl<P: Publisher> Pipeline<P> {
             self.requests.abort_all();
         }
         if self.saving.due(&self.window).is_some() {
-            in_time_store(self.saving.save(&self.window, connection)).await?;
+            in_time_store(self.saving.save(&self.window, session)).await?;
         }
         tracing::info!(sink = self.sink.name, unsettled = self.window.len(), "drained");
         Ok(())

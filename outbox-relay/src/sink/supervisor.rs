@@ -6,7 +6,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::Connection as _;
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
@@ -15,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff,
-    pipeline::{self, PipelineError, STATEMENT_TIMEOUT, Sink},
+    pipeline::{self, PipelineError, Sink},
 };
 use crate::{
-    database::Database,
+    database::{Database, STATEMENT_TIMEOUT},
     log::store::{self, Claim, Start},
     publish::{FailureClass, Publisher},
 };
@@ -46,10 +45,13 @@ pub async fn supervise<P: Publisher>(
         if began.elapsed() > STEADY {
             failures = 0;
         }
-        sink.metrics.ready(false);
         match outcome {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                sink.metrics.ready(false);
+                return Ok(());
+            }
             Err(error @ (PipelineError::Superseded { .. } | PipelineError::Ahead(_) | PipelineError::Panicked)) => {
+                sink.metrics.not_ready(&error.to_string());
                 return Err(error);
             }
             Err(error @ (PipelineError::Database(_) | PipelineError::Timeout)) => {
@@ -58,9 +60,27 @@ pub async fn supervise<P: Publisher>(
                     return Ok(());
                 }
                 failures += 1;
+                let reason = error.to_string();
+                let is_news = sink.metrics.not_ready(&reason);
                 let wait = backoff::delay(FailureClass::Throttled, failures, rand::random());
                 let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                tracing::error!(sink = sink.name, reason = %error, attempt = failures, retry_in_ms, "the sink stopped and will start again from its cursor");
+                if is_news {
+                    tracing::error!(
+                        sink = sink.name,
+                        reason,
+                        attempt = failures,
+                        retry_in_ms,
+                        "the sink stopped and will start again from its cursor"
+                    );
+                } else {
+                    tracing::debug!(
+                        sink = sink.name,
+                        reason,
+                        attempt = failures,
+                        retry_in_ms,
+                        "the sink is still stopped for the same reason"
+                    );
+                }
                 let _ = timeout(wait, end.cancelled()).await;
             }
         }
@@ -77,14 +97,11 @@ async fn session<P: Publisher>(
     if end.is_cancelled() {
         return Ok(());
     }
-    let mut connection = database.connect().await?;
-    let claims = timeout(
-        STATEMENT_TIMEOUT,
-        store::claim(&mut connection, &sink.name, owner, start),
-    )
-    .await
-    .map_err(|_| PipelineError::Timeout)??;
-    connection.close().await?;
+    let mut session = database.session().await?;
+    let claims = timeout(STATEMENT_TIMEOUT, store::claim(&mut session, &sink.name, owner, start))
+        .await
+        .map_err(|_| PipelineError::Timeout)??;
+    session.close().await?;
     tracing::info!(sink = sink.name, groups = claims.len(), "took over the sink's cursors");
     sink.metrics.ready(true);
 
@@ -114,11 +131,11 @@ async fn one<P: Publisher>(
     claim: Claim,
     end: CancellationToken,
 ) -> Result<(), PipelineError> {
-    let mut connection = database.connect().await?;
+    let mut session = database.session().await?;
     let sink = match claim.shards.len() {
         n if n == usize::from(store::SHARDS.unsigned_abs()) => sink,
         _ => Arc::new(sink.for_shards(claim.shards.iter().map(|(shard, _)| *shard).collect())),
     };
-    pipeline::run(sink, claim, &mut connection, &end).await?;
-    Ok(connection.close().await?)
+    pipeline::run(sink, claim, &mut session, &end).await?;
+    Ok(session.close().await?)
 }

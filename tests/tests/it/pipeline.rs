@@ -55,7 +55,8 @@ async fn a_stuck_event_lets_a_window_of_others_pass_and_no_more() {
             .await
             .unwrap();
     }
-    let claim = store::claim(&mut connection, "tap", "me", Start::Beginning)
+    let mut session = crate::log::session(&database).await;
+    let claim = store::claim(&mut session, "tap", "me", Start::Beginning)
         .await
         .unwrap()
         .remove(0);
@@ -77,7 +78,7 @@ async fn a_stuck_event_lets_a_window_of_others_pass_and_no_more() {
     let end = CancellationToken::new();
     let running = tokio::spawn({
         let end = end.clone();
-        async move { pipeline::run(sink, claim, &mut connection, &end).await }
+        async move { pipeline::run(sink, claim, &mut session, &end).await }
     });
     let confirmed = || target.confirmed.lock().unwrap().len();
     let passed = 40 + WINDOW - 1;

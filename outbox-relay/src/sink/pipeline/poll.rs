@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
 use tokio::time::Instant;
 
-use crate::log::{
-    Seq,
-    cursor::Horizon,
-    page::{look, sequence_position},
+use crate::{
+    database::session::Session,
+    log::{
+        Seq,
+        cursor::Horizon,
+        page::{look, sequence_position},
+    },
 };
 
 const SHORTEST: Duration = Duration::from_millis(2);
@@ -30,9 +32,9 @@ pub(super) struct Poll {
 
 impl Poll {
     /// Reads the sequence, so that the first look has an older position to go with.
-    pub(super) async fn begin(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+    pub(super) async fn begin(session: &mut Session) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            high: sequence_position(connection).await?,
+            high: sequence_position(session).await?,
             next: Instant::now(),
             pause: SHORTEST,
             looked_at: Instant::now(),
@@ -41,11 +43,11 @@ impl Poll {
 
     /// Takes a look. The position at the look before is older than this look's snapshot, as it has
     /// to be.
-    pub(super) async fn look(&mut self, connection: &mut PgConnection) -> Result<Horizon, sqlx::Error> {
+    pub(super) async fn look(&mut self, session: &mut Session) -> Result<Horizon, sqlx::Error> {
         if self.looked_at.elapsed() > STALE {
-            self.high = sequence_position(connection).await?;
+            self.high = sequence_position(session).await?;
         }
-        let horizon = look(connection, self.high).await?;
+        let horizon = look(session, self.high).await?;
         self.high = horizon.seq_after;
         self.looked_at = Instant::now();
         Ok(horizon)

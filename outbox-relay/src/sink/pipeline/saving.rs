@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use crate::{
+    database::session::Session,
     log::store::{self, Claim, Place, StoreError},
     sink::window::Window,
 };
@@ -50,9 +50,9 @@ impl Saving {
     }
 
     /// Writes the window's place.
-    pub(super) async fn save(&mut self, window: &Window, connection: &mut PgConnection) -> Result<(), StoreError> {
+    pub(super) async fn save(&mut self, window: &Window, session: &mut Session) -> Result<(), StoreError> {
         self.claim.place = window.place();
-        store::save(connection, &self.claim).await?;
+        store::save(session, &self.claim).await?;
         self.saved = self.claim.place.clone();
         self.saved_at = Instant::now();
         self.progress_since = None;
