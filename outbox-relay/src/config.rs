@@ -24,6 +24,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use crate::{
     database::Database,
     log::{page::Selection, store::Start},
+    sink::{Guarantee, gather::BundleLimits},
 };
 
 /// The relay's configuration.
@@ -37,6 +38,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Longest that a stopping relay waits for answers.
     pub drain_timeout: Duration,
+    /// Within this time a killed relay's shards are taken over by the others.
+    pub lease: Duration,
     /// The sinks, at least one.
     pub sinks: Vec<SinkConfig>,
 }
@@ -59,6 +62,10 @@ pub struct SinkConfig {
     pub selection: Selection,
     /// Where they go.
     pub target: TargetConfig,
+    /// What one message may hold; `None` for one event.
+    pub bundle: Option<BundleLimits>,
+    /// How often an event may arrive.
+    pub guarantee: Guarantee,
     /// Requests in flight at once.
     pub max_in_flight: usize,
     /// Most events that may pass one that is stuck, and that a crash may repeat.

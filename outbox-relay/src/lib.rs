@@ -20,6 +20,7 @@
 pub mod command;
 pub mod config;
 pub mod database;
+pub mod lease;
 pub mod log;
 pub mod publish;
 pub mod sink;

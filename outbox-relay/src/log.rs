@@ -7,10 +7,12 @@
 //!
 //! # Reading order
 //! [`snapshot`] (what Postgres says is visible), [`cursor`] (the pure rule: base, run, horizon),
-//! [`page`] (the rows of a run), [`store`] (the cursor's row and its epoch), [`upkeep`] (partitions).
+//! [`page`] (the rows of a run), [`parked`] (events set aside), [`store`] (the cursor's row and its
+//! epoch, and the transaction in which both are written), [`upkeep`] (partitions).
 
 pub mod cursor;
 pub mod page;
+pub mod parked;
 pub mod snapshot;
 pub mod store;
 pub mod upkeep;

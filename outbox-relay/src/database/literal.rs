@@ -51,6 +51,23 @@ impl Literal for str {
     }
 }
 
+/// A list of strings of any kind.
+impl Literal for [&str] {
+    const TYPE: &'static str = "text[]";
+
+    fn write(&self, sql: &mut String) {
+        write_list(self, sql);
+    }
+}
+
+impl Literal for Vec<&str> {
+    const TYPE: &'static str = "text[]";
+
+    fn write(&self, sql: &mut String) {
+        write_list(self, sql);
+    }
+}
+
 impl Literal for String {
     const TYPE: &'static str = "text";
 

@@ -51,6 +51,14 @@ impl Session {
         self.send("commit").await
     }
 
+    /// Rolls back the transaction that [`Session::begin_transaction`] began.
+    ///
+    /// # Errors
+    /// Whatever the database says; the session is then not to be used again.
+    pub async fn roll_back(&mut self) -> Result<(), Error> {
+        self.send("rollback").await
+    }
+
     /// Says goodbye to the server.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ pub struct Selection {
 pub struct Row {
     /// Position in the log.
     pub seq: Seq,
+    /// The shard of its bucket.
+    pub shard: i16,
     /// The event's id.
     pub id: Uuid,
     /// The event's type.
@@ -71,13 +73,13 @@ pub struct PageLimits {
 /// Takes a look at the log's end.
 ///
 /// `seq_before` is what an earlier look found, or [`sequence_position`]: it has to be read in a
-/// statement before this one, so that it is older than the snapshot. The session must not be in a
-/// transaction of several statements: within one, `age` answers with what it saw first.
+/// statement before this one, so that it is older than the snapshot. The connection must not be in
+/// a transaction of several statements: within one, `age` answers with what it saw first.
 ///
 /// # Errors
 /// Whatever the database says, and [`sqlx::Error::Protocol`] when the next xid is not near the
 /// snapshot, which would mean that the connection is in a transaction.
-pub async fn look(session: &mut Session, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
+pub async fn look(connection: &mut Session, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
     // The statement's snapshot is taken before its expressions run, so last_value is the later one.
     // age() is the way to the next xid without taking one (Postgres documentation, "Transaction ID
     // and Snapshot Information Functions"); 3 is the first normal xid.
@@ -85,7 +87,7 @@ pub async fn look(session: &mut Session, seq_before: Seq) -> Result<Horizon, sql
         "select pg_current_snapshot()::text, age('3'::xid),
                 (select case when is_called then last_value else 0 end from oncebox.event_seq)",
     )
-    .fetch_one(session)
+    .fetch_one(connection)
     .await?;
     let text: String = row.try_get(0)?;
     let snapshot: Snapshot = text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
@@ -116,9 +118,9 @@ fn next_xid(snapshot: &Snapshot, age: i32) -> Xid {
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn sequence_position(session: &mut Session) -> Result<Seq, sqlx::Error> {
+pub async fn sequence_position(connection: &mut Session) -> Result<Seq, sqlx::Error> {
     statement("select case when is_called then last_value else 0 end from oncebox.event_seq")
-        .fetch_value(session)
+        .fetch_value(connection)
         .await
 }
 
@@ -128,9 +130,9 @@ pub async fn sequence_position(session: &mut Session) -> Result<Seq, sqlx::Error
 /// Whatever the database says.
 ///
 /// # Cancel safety
-/// Reads only; a cancelled call leaves the session unusable for others until it is closed.
+/// Reads only; a cancelled call leaves the connection unusable for others until it is closed.
 pub async fn read(
-    session: &mut Session,
+    connection: &mut Session,
     run: &Run,
     selection: &Selection,
     position: Seq,
@@ -160,7 +162,7 @@ pub async fn read(
         .bind(limits.span)
         .bind(limits.max_bytes)
         .bind(run.open_xids().end)
-        .fetch_all(session)
+        .fetch_all(connection)
         .await?;
 
     let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get("found"))?;
@@ -181,13 +183,13 @@ pub async fn read(
 /// Large data lies outside the row until it is turned into text, so that is done last, for the
 /// rows of the page alone.
 const PAGE_OF_ROWS: &str = "
-select seq, id, type, key, key_seq, tenant, kind, source,
+select seq, shard, id, type, key, key_seq, tenant, kind, source,
        (extract(epoch from time) * 1000000)::bigint as time_micros,
        headers::text as headers, data::text as data, found
 from (
   select e.*, count(*) over () as found, sum(bytes) over (order by seq rows unbounded preceding) as bytes_so_far
   from (
-    select seq, bytes, id, type, key, key_seq, tenant, kind, source, time, headers, data
+    select seq, (bucket >> 4)::smallint as shard, bytes, id, type, key, key_seq, tenant, kind, source, time, headers, data
     from oncebox.event
     where seq > $1 and seq <= $2
       and (xid = any($3) or (xid >= $4 and xid < $5))
@@ -202,9 +204,10 @@ from (
 where bytes_so_far - bytes < $12
 order by seq";
 
-fn decode(row: &PgRow) -> Result<Row, sqlx::Error> {
+pub(super) fn decode(row: &PgRow) -> Result<Row, sqlx::Error> {
     Ok(Row {
         seq: row.try_get("seq")?,
+        shard: row.try_get("shard")?,
         id: row.try_get("id")?,
         event_type: row.try_get("type")?,
         key: row.try_get("key")?,
