@@ -22,9 +22,8 @@ mod pattern;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use secrecy::SecretString;
-
 use crate::{
+    database::Database,
     log::{page::Selection, store::Start},
     sink::{Guarantee, gather::BundleLimits},
 };
@@ -32,8 +31,10 @@ use crate::{
 /// The relay's configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// Connection URL of the database with the outbox.
-    pub database_url: SecretString,
+    /// The database with the outbox.
+    pub database: Database,
+    /// How long events stay in the log.
+    pub retention: Retention,
     /// Where health and metrics are served; `None` for nowhere.
     pub listen: Option<SocketAddr>,
     /// Longest that a stopping relay waits for answers.
@@ -42,6 +43,15 @@ pub struct Config {
     pub lease: Duration,
     /// The sinks, at least one.
     pub sinks: Vec<SinkConfig>,
+}
+
+/// How long events stay in the log after they were written; longer where a sink still needs them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// At least this long.
+    For(Duration),
+    /// Nothing is dropped.
+    ForEver,
 }
 
 /// One sink.

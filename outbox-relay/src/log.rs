@@ -8,13 +8,14 @@
 //! # Reading order
 //! [`snapshot`] (what Postgres says is visible), [`cursor`] (the pure rule: base, run, horizon),
 //! [`page`] (the rows of a run), [`parked`] (events set aside), [`store`] (the cursor's row and its
-//! epoch, and the transaction in which both are written).
+//! epoch, and the transaction in which both are written), [`upkeep`] (partitions).
 
 pub mod cursor;
 pub mod page;
 pub mod parked;
 pub mod snapshot;
 pub mod store;
+pub mod upkeep;
 
 /// A position in the log: the value of `seq`, which starts at 1.
 pub type Seq = i64;

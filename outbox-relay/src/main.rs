@@ -5,6 +5,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use outbox_relay::{
     command::{self, Failure, FailureKind},
+    database::tls::{Tls, TlsConfig},
     telemetry::logging,
 };
 use secrecy::SecretString;
@@ -45,6 +46,13 @@ enum Command {
         /// Where the database is: postgres://user:password@host:port/database
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: Option<SecretString>,
+        /// How safe the connection is: verify-full (the default, except on this machine), verify-ca,
+        /// require or disable.
+        #[arg(long, value_parser = tls)]
+        tls: Option<Tls>,
+        /// Certificates of authorities to trust besides the public ones (PEM).
+        #[arg(long)]
+        ca_file: Option<PathBuf>,
     },
 }
 
@@ -58,7 +66,12 @@ async fn main() -> ExitCode {
         },
         Command::Health { config, ready } => command::health::ask(&config, ready).await,
         Command::Migrate { print: true, .. } => command::migrate::print(),
-        Command::Migrate { database_url, .. } => command::migrate::apply(database_url).await,
+        Command::Migrate {
+            database_url,
+            tls,
+            ca_file,
+            ..
+        } => command::migrate::apply(database_url, &TlsConfig { tls, ca_file }).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,4 +80,9 @@ async fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+fn tls(word: &str) -> Result<Tls, &'static str> {
+    word.parse()
+        .map_err(|()| "write verify-full, verify-ca, require or disable")
 }

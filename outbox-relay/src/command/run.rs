@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::{JoinError, JoinSet},
@@ -20,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, FailureKind};
 use crate::{
     config::{Config, SinkConfig, TargetConfig},
-    database::Database,
+    database::{Database, statement::statement, trouble},
     lease::{
         member::Member,
         term::{Lease, Terms},
     },
+    log::upkeep,
     publish::sqs,
     sink::{
         Sink,
@@ -39,9 +40,6 @@ use crate::{
     },
 };
 
-/// How often partitions are added ahead of the log's end.
-const UPKEEP: Duration = Duration::from_secs(60);
-
 /// Longest that the relay's own services may take to end, its leave from the other relays included.
 const SERVICES_END: Duration = Duration::from_secs(3);
 
@@ -53,7 +51,10 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     // Parse.
     let environment = |name: &str| std::env::var(name).ok();
     let config = Config::load(config, environment).map_err(|error| Failure::new(FailureKind::Usage, error))?;
-    let database = Database::new(&config.database_url).map_err(|error| Failure::new(FailureKind::Usage, error))?;
+    let database = config.database.clone();
+    if let Some(weakness) = database.weakness() {
+        tracing::warn!(weakness, "the database is not checked in full");
+    }
     check_schema(&database).await?;
 
     // Build.
@@ -104,9 +105,15 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     });
     services.spawn(summary::log(Arc::clone(&metrics), end_services.clone()));
     if let Some(listener) = listener {
-        services.spawn(http::serve(listener, metrics, end_services.clone()));
+        services.spawn(http::serve(listener, Arc::clone(&metrics), end_services.clone()));
     }
-    services.spawn(keep_partitions(database, end_services.clone()));
+    let log_metrics = metrics.log.clone();
+    services.spawn(upkeep::keep(
+        database,
+        config.retention,
+        log_metrics,
+        end_services.clone(),
+    ));
 
     // Signal.
     let failed = |error: std::io::Error| Failure::new(FailureKind::Runtime, error);
@@ -213,56 +220,30 @@ async fn build(
 pub(super) async fn connect(database: &Database) -> Result<PgConnection, Failure> {
     database.connect().await.map_err(|error| {
         let place = database.place();
+        let reason = trouble::explain(&error);
         let error =
-            anyhow::anyhow!("{place} cannot be reached ({error}); check the URL, the network and that Postgres is up");
+            anyhow::anyhow!("{place} cannot be reached ({reason}); check the URL, the network and that Postgres is up");
         Failure::new(FailureKind::Database, error)
     })
 }
 
 async fn check_schema(database: &Database) -> Result<(), Failure> {
     let mut connection = connect(database).await?;
-    let asked = sqlx::query_scalar("select to_regclass('oncebox.cursor') is not null");
-    let is_there: bool = asked
-        .fetch_one(&mut connection)
+    let asked =
+        statement("select to_regclass('oncebox.cursor') is not null, to_regproc('oncebox.incarnation') is not null");
+    let (is_there, is_new): (bool, bool) = asked
+        .fetch_on(&mut connection)
         .await
-        .map_err(|error| Failure::new(FailureKind::Database, error))?;
+        .and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .map_err(|error| Failure::new(FailureKind::Database, anyhow::anyhow!(trouble::explain(&error))))?;
     let _ = connection.close().await;
-    if is_there {
-        return Ok(());
-    }
-    let error = anyhow::anyhow!(
-        "the database has no schema oncebox; run `outbox-relay migrate` with a role that may create it"
-    );
+    let problem = match (is_there, is_new) {
+        (true, true) => return Ok(()),
+        (true, false) => "the database's schema oncebox is older than this relay; run `outbox-relay migrate`",
+        (false, _) => "the database has no schema oncebox; run `outbox-relay migrate` with a role that may create it",
+    };
+    let error = anyhow::anyhow!(problem);
     Err(Failure::new(FailureKind::Database, error))
-}
-
-/// Adds partitions ahead of the log's end, now and then. Producers need them, but there are many
-/// ahead: a failure is logged and tried again.
-async fn keep_partitions(database: Database, end: CancellationToken) -> anyhow::Result<()> {
-    while !end.is_cancelled() {
-        match add_partitions(&database).await {
-            Ok(0) => {}
-            Ok(added) => tracing::info!(added, "added partitions to the log"),
-            Err(error) => tracing::warn!(reason = %error, "no partitions could be added to the log; will try again"),
-        }
-        let _ = tokio::time::timeout(UPKEEP, end.cancelled()).await;
-    }
-    Ok(())
-}
-
-async fn add_partitions(database: &Database) -> Result<i32, sqlx::Error> {
-    let mut connection = database.connect().await?;
-    // Attaching waits for statements that lock the table; writers must not queue up behind it.
-    let mut transaction = connection.begin().await?;
-    sqlx::query("set local lock_timeout = '2s'")
-        .execute(&mut *transaction)
-        .await?;
-    let added = sqlx::query_scalar("select oncebox.ensure_partitions()")
-        .fetch_one(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
-    connection.close().await?;
-    Ok(added)
 }
 
 /// Where this relay runs, for people to read.

@@ -1,16 +1,15 @@
 //! The file's shape, and the rules that its values keep.
 
+mod database;
 mod sink;
 
 use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
-use secrecy::SecretString;
 use serde::Deserialize;
 use toml::Table;
 
-use self::sink::SinkTable;
+use self::{database::DatabaseTable, sink::SinkTable};
 use super::{Config, Fault};
-use crate::database::Database;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,16 +19,11 @@ struct File {
     http: HttpTable,
     #[serde(default)]
     drain_timeout_secs: Option<i64>,
+    retention_days: Option<i64>,
     #[serde(default)]
     lease_secs: Option<i64>,
     #[serde(default, rename = "sink")]
     sinks: Vec<SinkTable>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table like { url = \"postgres://…\" }")]
-struct DatabaseTable {
-    url: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,8 +42,8 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
         let problem = describe(&key, error.inner());
         (key, problem)
     })?;
-    let database_url = SecretString::from(file.database.url);
-    Database::new(&database_url).map_err(|problem| ("database.url".to_owned(), problem.to_string()))?;
+    let database = database::read(file.database)?;
+    let retention = database::retention(file.retention_days)?;
     let listen = file
         .http
         .listen
@@ -94,7 +88,8 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
         sinks.push(sink);
     }
     Ok(Config {
-        database_url,
+        database,
+        retention,
         listen,
         drain_timeout: Duration::from_secs(drain_timeout_secs.unsigned_abs()),
         lease: Duration::from_secs(lease_secs.unsigned_abs()),

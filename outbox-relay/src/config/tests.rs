@@ -1,5 +1,3 @@
-use secrecy::ExposeSecret as _;
-
 use super::*;
 
 const GOOD: &str = r#"
@@ -39,10 +37,8 @@ fn fault(text: &str) -> (String, String) {
 #[test]
 fn a_file_is_read_with_its_defaults() {
     let config = Config::parse(GOOD, environment).unwrap();
-    assert_eq!(
-        config.database_url.expose_secret(),
-        "postgres://u:secret@localhost:5432/db"
-    );
+    assert_eq!(config.database.place(), "database `db` at localhost:5432");
+    assert_eq!(config.retention, Retention::For(Duration::from_secs(7 * 24 * 60 * 60)));
     let [commands, tap] = config.sinks.as_slice() else {
         panic!("two sinks")
     };
@@ -148,6 +144,34 @@ fn each_fault_names_its_key_and_the_fix() {
             "missing field `url`",
         ),
         (fault("[database]\nurl = \"postgres://x/y\""), "sink", "at least one"),
+        (
+            change("[database]\n", "[database]\ntls = \"sure\"\n"),
+            "database.tls",
+            "verify-full",
+        ),
+        (
+            change("[database]\n", "[database]\nca_file = \"/no/such/file\"\n"),
+            "database.ca_file",
+            "cannot be read",
+        ),
+        (
+            change("\"env:DATABASE_URL\"", "\"postgres://db.example/d?sslmode=require\""),
+            "database.url",
+            "database.tls",
+        ),
+        (
+            change(
+                "url = \"env:DATABASE_URL\"",
+                "url = \"postgres://db.example/d?sslmode=require\"\ntls = \"verify-full\"",
+            ),
+            "database.tls",
+            "leave one of them out",
+        ),
+        (
+            change("[database]", "retention_days = 3651\n[database]"),
+            "retention_days",
+            "1 to 3650",
+        ),
         (fault("[database\n"), "configuration", "line 1"),
     ];
     for ((key, problem), expected_key, expected_problem) in cases {
@@ -173,6 +197,9 @@ fn a_secret_at_the_wrong_key_is_not_shown() {
         "http = \"env:SECRET\"\n[database]\nurl = \"postgres://h/d\"",
         "sink = \"env:SECRET\"\n[database]\nurl = \"postgres://h/d\"",
         "drain_timeout_secs = \"env:SECRET\"\n[database]\nurl = \"postgres://h/d\"",
+        "retention_days = \"env:SECRET\"\n[database]\nurl = \"postgres://h/d\"",
+        "[database]\nurl = \"postgres://h/d\"\ntls = \"env:SECRET\"",
+        "[database]\nurl = \"postgres://h/d\"\nca_file = \"env:SECRET\"",
         "sink = [\"env:SECRET\"]\n[database]\nurl = \"postgres://h/d\"",
     ];
     let sinks = [

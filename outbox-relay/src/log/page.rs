@@ -1,6 +1,6 @@
 //! The rows of a run, a bounded page at a time.
 
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use sqlx::{Row as _, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
@@ -8,6 +8,7 @@ use super::{
     cursor::{Horizon, Run, Stretch},
     snapshot::Snapshot,
 };
+use crate::database::{session::Session, statement::statement};
 
 /// Which events a sink wants, in the form that the query takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,16 +74,16 @@ pub struct PageLimits {
 ///
 /// `seq_before` is what an earlier look found, or [`sequence_position`]: it has to be read in a
 /// statement before this one, so that it is older than the snapshot. The connection must not be in
-/// a transaction: within one, `age` answers with what it saw first.
+/// a transaction of several statements: within one, `age` answers with what it saw first.
 ///
 /// # Errors
 /// Whatever the database says, and [`sqlx::Error::Protocol`] when the next xid is not near the
 /// snapshot, which would mean that the connection is in a transaction.
-pub async fn look(connection: &mut PgConnection, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
+pub async fn look(connection: &mut Session, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
     // The statement's snapshot is taken before its expressions run, so last_value is the later one.
     // age() is the way to the next xid without taking one (Postgres documentation, "Transaction ID
     // and Snapshot Information Functions"); 3 is the first normal xid.
-    let row = sqlx::query(
+    let row = statement(
         "select pg_current_snapshot()::text, age('3'::xid),
                 (select case when is_called then last_value else 0 end from oncebox.event_seq)",
     )
@@ -117,9 +118,9 @@ fn next_xid(snapshot: &Snapshot, age: i32) -> Xid {
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn sequence_position(connection: &mut PgConnection) -> Result<Seq, sqlx::Error> {
-    sqlx::query_scalar("select case when is_called then last_value else 0 end from oncebox.event_seq")
-        .fetch_one(connection)
+pub async fn sequence_position(connection: &mut Session) -> Result<Seq, sqlx::Error> {
+    statement("select case when is_called then last_value else 0 end from oncebox.event_seq")
+        .fetch_value(connection)
         .await
 }
 
@@ -131,7 +132,7 @@ pub async fn sequence_position(connection: &mut PgConnection) -> Result<Seq, sql
 /// # Cancel safety
 /// Reads only; a cancelled call leaves the connection unusable for others until it is closed.
 pub async fn read(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     run: &Run,
     selection: &Selection,
     position: Seq,
@@ -147,7 +148,7 @@ pub async fn read(
         Stretch::Late { up_to } => (up_to, run.open_xids().end),
         Stretch::New { up_to } => (up_to, run.target.snapshot.xmax()),
     };
-    let rows = sqlx::query(PAGE_OF_ROWS)
+    let rows = statement(PAGE_OF_ROWS)
         .bind(position)
         .bind(up_to)
         .bind(&late)

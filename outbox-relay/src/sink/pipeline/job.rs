@@ -3,13 +3,13 @@
 //! The connection moves into the job and comes back with its answer, so the loop never waits for the
 //! database while it could send, and no two statements meet on one connection.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use sqlx::PgConnection;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{PipelineError, poll::Poll};
 use crate::{
+    database::{STATEMENT_TIMEOUT, session::Session},
     log::{
         cursor::Horizon,
         page::{self, PageLimits, Selection},
@@ -22,8 +22,6 @@ use crate::{
     },
 };
 
-/// Longest that one statement may take; the database is taken for lost after it.
-pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most parked events that are taken at once to be sent again.
 const MAX_RETRIES: i64 = 500;
 
@@ -78,12 +76,12 @@ pub(super) enum Done {
 #[derive(Debug)]
 pub(super) struct Desk {
     subject: Arc<Subject>,
-    idle: Option<PgConnection>,
-    busy: JoinSet<(PgConnection, Result<Done, PipelineError>)>,
+    idle: Option<Session>,
+    busy: JoinSet<(Session, Result<Done, PipelineError>)>,
 }
 
 impl Desk {
-    pub(super) fn new(connection: PgConnection, subject: Subject) -> Self {
+    pub(super) fn new(connection: Session, subject: Subject) -> Self {
         Self {
             subject: Arc::new(subject),
             idle: Some(connection),
@@ -127,12 +125,12 @@ impl Desk {
     }
 
     /// The connection, unless a job is using it.
-    pub(super) fn into_connection(self) -> Option<PgConnection> {
+    pub(super) fn into_connection(self) -> Option<Session> {
         self.idle
     }
 }
 
-async fn run(subject: &Subject, job: Job, connection: &mut PgConnection) -> Result<Done, PipelineError> {
+async fn run(subject: &Subject, job: Job, connection: &mut Session) -> Result<Done, PipelineError> {
     match job {
         Job::Look(mut poll) => {
             let horizon = poll.look(connection).await?;
@@ -164,7 +162,7 @@ async fn read(
     wanted: Box<PageWanted>,
     limits: PageLimits,
     ask_parked: bool,
-    connection: &mut PgConnection,
+    connection: &mut Session,
 ) -> Result<Done, PipelineError> {
     let selection = Selection {
         shards: (wanted.shards.len() < usize::from(store::SHARDS.unsigned_abs())).then(|| wanted.shards.clone()),
