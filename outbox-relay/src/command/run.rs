@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::{Failure, FailureKind};
 use crate::{
-    config::{Config, SinkConfig, TargetConfig},
+    config::{Config, SinkConfig, same_target},
     database::Database,
-    publish::sqs,
+    publish::{Clients, Target, clients::REQUEST_TIMEOUT},
     sink::{pipeline::Sink, supervisor::supervise},
     telemetry::{
         http,
@@ -42,12 +42,19 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
 
     // Build.
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-    let client = sqs::client(&aws);
+    let clients = Clients::new(&aws, REQUEST_TIMEOUT);
     let mut metrics = Metrics::new();
-    let mut sinks = Vec::new();
+    let mut sinks: Vec<(Sink<Target>, _)> = Vec::new();
     for sink in &config.sinks {
-        let built = build(sink, &client, config.drain_timeout, metrics.sink(&sink.name)).await;
-        sinks.push((built?, sink.start));
+        let built = build(sink, &clients, config.drain_timeout, metrics.sink(&sink.name)).await?;
+        // Only now can it be told: a name, a URL and an ARN may mean one target.
+        let is_same = |other: &Sink<Target>| other.publisher.arn() == built.publisher.arn();
+        if let Some((other, _)) = sinks.iter().find(|(other, _)| is_same(other)) {
+            let (key, problem) = (sink.target.key(), same_target(&other.name, &sink.name));
+            let error = anyhow::anyhow!("sink `{}`: {key}: {problem}", sink.name);
+            return Err(Failure::new(FailureKind::Usage, error));
+        }
+        sinks.push((built, sink.start));
     }
     let listener = match config.listen {
         None => None,
@@ -135,27 +142,28 @@ fn flatten<E: Into<anyhow::Error>>(ended: Result<Result<(), E>, JoinError>) -> a
 
 async fn build(
     sink: &SinkConfig,
-    client: &aws_sdk_sqs::Client,
+    clients: &Clients,
     drain_timeout: Duration,
     metrics: SinkMetrics,
-) -> Result<Sink<sqs::SqsQueue>, Failure> {
-    let TargetConfig::Sqs { queue } = &sink.target;
-    let queue = sqs::resolve(client.clone(), queue)
+) -> Result<Sink<Target>, Failure> {
+    let target = Target::resolve(clients, &sink.target, sink.claim_check.as_ref())
         .await
-        .with_context(|| format!("sink `{}`: sqs.queue", sink.name))
+        .with_context(|| format!("sink `{}`: {}", sink.name, sink.target.key()))
         .map_err(|error| Failure::new(FailureKind::Usage, error))?;
     tracing::info!(
         sink = sink.name,
-        queue = queue.url(),
-        is_fifo = queue.is_fifo(),
-        "sink publishes to queue"
+        kind = target.kind().as_str(),
+        target = target.arn(),
+        max_message_bytes = target.limits().max_message_bytes,
+        has_claim_check = sink.claim_check.is_some(),
+        "sink publishes to target"
     );
     Ok(Sink {
         name: sink.name.clone(),
         selection: sink.selection.clone(),
-        keeps_order: queue.is_fifo(),
-        publisher: queue,
-        limits: sqs::LIMITS,
+        keeps_order: target.kind().keeps_order(),
+        limits: target.limits().of_request(),
+        publisher: target,
         max_in_flight: sink.max_in_flight,
         max_window: sink.max_window,
         drain_timeout,

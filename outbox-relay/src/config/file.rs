@@ -1,6 +1,7 @@
 //! The file's shape, and the rules that its values keep.
 
 mod sink;
+mod target;
 
 use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use toml::Table;
 
 use self::sink::SinkTable;
-use super::{Config, Fault};
+use super::{Config, Fault, SinkConfig};
 use crate::database::Database;
 
 #[derive(Debug, Deserialize)]
@@ -72,7 +73,7 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
         ));
     }
     let mut names = HashSet::new();
-    let mut sinks = Vec::new();
+    let mut sinks: Vec<SinkConfig> = Vec::new();
     for (index, table) in file.sinks.into_iter().enumerate() {
         let sink = sink::read(index, table)?;
         if !names.insert(sink.name.clone()) {
@@ -82,6 +83,10 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
             );
             return Err((format!("sink[{index}].name"), problem));
         }
+        if let Some(other) = sinks.iter().find(|other| other.target == sink.target) {
+            let problem = same_target(&other.name, &sink.name);
+            return Err((format!("sink[{index}].{}", sink.target.key()), problem));
+        }
         sinks.push(sink);
     }
     Ok(Config {
@@ -90,6 +95,14 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
         drain_timeout: Duration::from_secs(drain_timeout_secs.unsigned_abs()),
         sinks,
     })
+}
+
+/// What is wrong with two sinks of one target.
+pub(crate) fn same_target(one: &str, other: &str) -> String {
+    format!(
+        "is the target of sink `{one}` and of sink `{other}`, which would send the same events twice or keys out of \
+         order; give each its own target, or make them one sink with lists in `match`"
+    )
 }
 
 /// What the reader says, without the value: it may be a secret that stands at the wrong key.

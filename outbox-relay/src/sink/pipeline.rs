@@ -282,7 +282,9 @@ impl<P: Publisher> Pipeline<P> {
             let places: Vec<(Seq, i64)> = page.rows.iter().map(|row| (row.seq, row.time_micros)).collect();
             let tickets = self.window.read(places, page.read_to);
             for (ticket, row) in tickets.into_iter().zip(page.rows) {
-                self.lanes.push(Outgoing::new(ticket, row, self.sink.keeps_order));
+                let sink = &self.sink;
+                self.lanes
+                    .push(Outgoing::new(ticket, row, &sink.publisher, sink.keeps_order));
             }
             if found > 0 || begin.elapsed() > LONGEST_READ {
                 break;

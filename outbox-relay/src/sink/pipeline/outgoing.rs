@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     log::page::Row,
-    publish::{FailureClass, Message, PublishError, Publisher, Scope},
+    publish::{Message, PublishError, Publisher},
     sink::{
         lanes::{Attempt, Item},
         window::Ticket,
@@ -23,19 +23,13 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// Makes the message of a row; `keeps_order` gives it the lane of its key.
-    pub(super) fn new(ticket: Ticket, row: Row, keeps_order: bool) -> Self {
+    pub(super) fn new<P: Publisher>(ticket: Ticket, row: Row, publisher: &P, keeps_order: bool) -> Self {
         let lane = row.key.clone().filter(|_| keeps_order);
-        let message = Message::of(row).map(Arc::new).map_err(|invalid| PublishError {
-            class: FailureClass::Permanent,
-            code: "InvalidRow".to_owned(),
-            message: invalid.to_string(),
-            scope: Scope::Entry,
-            may_have_arrived: false,
-        });
+        let message = publisher.prepare(row).map(Arc::new);
         Self {
             ticket,
             lane,
-            bytes: message.as_ref().map_or(0, |message| message.bytes()),
+            bytes: message.as_ref().map_or(0, |message| publisher.bytes_of(message)),
             message,
         }
     }
