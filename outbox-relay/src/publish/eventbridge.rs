@@ -49,6 +49,19 @@ impl EventBus {
     }
 }
 
+/// Sources that begin with `aws.` are those of AWS's own services (Amazon EventBridge user guide, "Events
+/// from AWS services"). `PutEvents` calls them a matter of permissions, which nobody can give.
+///
+/// # Errors
+/// The source is such a one.
+pub(super) fn check_source(source: &str) -> Result<(), PublishError> {
+    if source.starts_with("aws.") {
+        let problem = "a source that begins with `aws.` is reserved on EventBridge; enqueue with another one";
+        return Err(PublishError::of_entry("ReservedSource", problem.to_owned()));
+    }
+    Ok(())
+}
+
 /// Entries are answered by their place. Where their number is not what was sent, no place can be
 /// relied on, and nothing was answered.
 fn results(sent: usize, output: &PutEventsOutput) -> Vec<Result<(), PublishError>> {

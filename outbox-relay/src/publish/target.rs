@@ -138,6 +138,7 @@ impl Publisher for Target {
         let seq = row.seq;
         let envelope = Message::envelope(row)?;
         let whole = Message::of_envelope(&envelope);
+        self.place.check(&whole)?;
         let (bytes, most) = (self.bytes_of(&whole), self.limits.max_message_bytes);
         let above = self.claim_check.as_ref().and_then(|(_, above)| *above).unwrap_or(most);
         if bytes <= above.min(most) {
@@ -194,6 +195,14 @@ impl Place {
             Self::Queue(queue) => TargetKind::queue(queue.is_fifo()),
             Self::Topic(topic) => TargetKind::topic(topic.is_fifo()),
             Self::Bus(_) => TargetKind::EventBus,
+        }
+    }
+
+    /// What only this kind of target refuses.
+    fn check(&self, message: &Message) -> Result<(), PublishError> {
+        match self {
+            Self::Queue(_) | Self::Topic(_) => Ok(()),
+            Self::Bus(_) => eventbridge::check_source(&message.source),
         }
     }
 

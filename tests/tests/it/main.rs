@@ -7,3 +7,4 @@ mod pipeline;
 mod promises;
 mod relay;
 mod road;
+mod targets;

@@ -37,3 +37,15 @@ fn an_answer_with_another_number_of_entries_answers_nothing() {
         assert!(results.iter().all(Result::is_err), "{entries}");
     }
 }
+
+#[test]
+fn a_source_of_awss_own_is_refused_for_good() {
+    let refused = check_source("aws.s3").unwrap_err();
+    assert_eq!(
+        (refused.class, refused.may_have_arrived),
+        (FailureClass::Permanent, false)
+    );
+    for good in ["/invoicing", "aws", "awsome.app"] {
+        assert!(check_source(good).is_ok(), "{good}");
+    }
+}
