@@ -116,7 +116,7 @@ async fn a_topic_takes_the_last_byte_of_its_limit_and_not_the_next() {
     }
 }
 
-/// LocalStack refuses a detail of 256 KiB, as EventBridge did before January 2026.
+/// LocalStack refuses a detail of 256 Ki characters, as EventBridge did before January 2026.
 #[tokio::test]
 async fn a_bus_is_sent_what_it_takes_and_says_so_when_it_does_not() {
     let stack = Stack::from_env().await.unwrap();
@@ -131,7 +131,7 @@ async fn a_bus_is_sent_what_it_takes_and_says_so_when_it_does_not() {
         PublishError::OVERSIZE
     );
 
-    let around = target.prepare(row(2)).unwrap().body.len() - 2;
+    let around = target.prepare(row(2)).unwrap().body.chars().count() - 2;
     send(&target, target.prepare(row(262_143 - around)).unwrap())
         .await
         .unwrap();

@@ -1,7 +1,7 @@
 //! A database and a proxy; each test adds its own target.
 
 use anyhow::{Context as _, Result, ensure};
-use system_tests::{AwsProxy, Database, EVERYTHING, Entry, Relay, RelayConfig, Stack, until};
+use system_tests::{AwsProxy, Database, EVERYTHING, Entry, Relay, RelayConfig, Request, Stack, until};
 
 /// The sink's name in every test here.
 pub(crate) const SINK: &str = "all";
@@ -68,6 +68,11 @@ impl Scene {
         .await
         .unwrap();
     }
+}
+
+/// Requests that carry an event with this sequence.
+pub(crate) fn has(sequence: i64) -> impl Fn(&Request) -> bool + Send + 'static {
+    move |request| request.entries.iter().any(|entry| entry.sequence == Some(sequence))
 }
 
 /// How often each event was sent, whatever came of it, in the order of `ids`.
