@@ -10,3 +10,4 @@ mod promises;
 mod relay;
 mod relays;
 mod road;
+mod targets;
