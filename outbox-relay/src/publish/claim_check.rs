@@ -1,7 +1,7 @@
 //! The claim check: data that is too large for a target goes to Amazon S3, and its message says where.
 //!
-//! Decided when a message is made, so that its size is known then: [`ClaimCheck::refer`] turns an
-//! envelope into one without data, and the data into a [`Claim`]. [`ClaimCheck::store`] puts it into
+//! Decided when a message is made, so that its size is known then: `ClaimCheck::refer` turns an
+//! envelope into one without data, and the data into a [`Claim`]. `ClaimCheck::store` puts it into
 //! the bucket before the message is sent. An object's key holds the event's id and the data's hash, so
 //! a retry or a replay writes the same bytes to the same place, and nothing ever changes there.
 

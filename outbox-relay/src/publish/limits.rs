@@ -62,7 +62,7 @@ const EVENT_TIME_BYTES: usize = 14;
 
 impl TargetKind {
     /// What every target of the kind takes. A single queue or topic may be set to take less or more:
-    /// see [`Limits::for_messages_of`].
+    /// see [`super::Target::limits`].
     #[must_use]
     pub const fn limits(self) -> Limits {
         match self {

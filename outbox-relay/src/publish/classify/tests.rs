@@ -14,8 +14,11 @@ use super::{
     *,
 };
 
-/// Codes with what they ask for, as a whole request's and as an entry's.
-const TABLE: [(&str, Codes, &[(&str, FailureClass)]); 4] = [
+/// A code and what it asks for.
+type Expected = (&'static str, FailureClass);
+
+/// Each service's codes, as a whole request's and as an entry's.
+const TABLE: [(&str, Codes, &[Expected]); 4] = [
     (
         "sqs",
         sqs::class,
