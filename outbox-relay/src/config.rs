@@ -17,7 +17,7 @@
 
 mod environment;
 mod file;
-mod pattern;
+pub(crate) mod pattern;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 

@@ -28,6 +28,12 @@ enum Command {
         #[arg(long, short, default_value = "relay.toml", env = "OUTBOX_RELAY_CONFIG")]
         config: PathBuf,
     },
+    /// Show, retry, hold, skip or edit events that a sink has set aside.
+    Parked(command::parked::Arguments),
+    /// Show or move how far sinks have published the log.
+    Cursor(command::cursor::Arguments),
+    /// Tell in one screen who publishes what and how far behind, and how large the log is.
+    Status(command::status::Arguments),
     /// Bring schema `oncebox` in the database up to date; safe to run at any time.
     Migrate {
         /// Print the SQL instead of running it.
@@ -47,6 +53,9 @@ async fn main() -> ExitCode {
             Ok(()) => command::run::run(&config).await,
             Err(error) => Err(Failure::new(FailureKind::Usage, error)),
         },
+        Command::Parked(arguments) => command::parked::run(arguments).await,
+        Command::Cursor(arguments) => command::cursor::run(arguments).await,
+        Command::Status(arguments) => command::status::run(arguments).await,
         Command::Migrate { print: true, .. } => command::migrate::print(),
         Command::Migrate { database_url, .. } => command::migrate::apply(database_url).await,
     };

@@ -142,7 +142,7 @@ pub async fn claim(
 }
 
 /// Whether a place lies beyond what the database has had when `now` was looked at.
-fn is_ahead(place: &Place, now: &Horizon) -> bool {
+pub(super) fn is_ahead(place: &Place, now: &Horizon) -> bool {
     let base = &place.base;
     let base_is_ahead = base.next_xid > now.next_xid || base.seq > now.seq_after;
     let target_is_ahead = place
@@ -205,7 +205,7 @@ pub async fn save(connection: &mut PgConnection, claim: &Claim) -> Result<(), St
     }
 }
 
-fn decode(row: &sqlx::postgres::PgRow) -> Result<Place, sqlx::Error> {
+pub(super) fn decode(row: &sqlx::postgres::PgRow) -> Result<Place, sqlx::Error> {
     let snapshot = |text: String| text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)));
     let base = Base {
         snapshot: snapshot(row.try_get("base")?)?,
