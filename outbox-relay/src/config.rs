@@ -23,7 +23,10 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use secrecy::SecretString;
 
-use crate::log::{page::Selection, store::Start};
+use crate::{
+    log::{page::Selection, store::Start},
+    sink::{Guarantee, gather::BundleLimits},
+};
 
 /// The relay's configuration.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Longest that a stopping relay waits for answers.
     pub drain_timeout: Duration,
+    /// Within this time a killed relay's shards are taken over by the others.
+    pub lease: Duration,
     /// The sinks, at least one.
     pub sinks: Vec<SinkConfig>,
 }
@@ -47,6 +52,10 @@ pub struct SinkConfig {
     pub selection: Selection,
     /// Where they go.
     pub target: TargetConfig,
+    /// What one message may hold; `None` for one event.
+    pub bundle: Option<BundleLimits>,
+    /// How often an event may arrive.
+    pub guarantee: Guarantee,
     /// Requests in flight at once.
     pub max_in_flight: usize,
     /// Most events that may pass one that is stuck, and that a crash may repeat.

@@ -21,6 +21,7 @@
 pub mod command;
 pub mod config;
 pub mod database;
+pub mod lease;
 pub mod log;
 pub mod parked;
 pub mod publish;

@@ -15,8 +15,7 @@ impl RelayConfig {
     /// The relay of `database`, without sinks yet, on a port of its own choice.
     #[must_use]
     pub fn new(database: &Database) -> Self {
-        let toml =
-            "drain_timeout_secs = 3\n\n[database]\nurl = \"env:DATABASE_URL\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n";
+        let toml = "drain_timeout_secs = 3\nlease_secs = 2\n\n[database]\nurl = \"env:DATABASE_URL\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n";
         Self::from_toml(toml).env("DATABASE_URL", database.url.as_str())
     }
 

@@ -1,6 +1,13 @@
 //! `outbox-relay run`: publish until told to stop.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection};
@@ -9,14 +16,21 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{Failure, FailureKind};
 use crate::{
     config::{Config, SinkConfig, TargetConfig},
     database::Database,
+    lease::{
+        member::Member,
+        term::{Lease, Terms},
+    },
     publish::sqs,
-    sink::{pipeline::Sink, supervisor::supervise},
+    sink::{
+        Sink,
+        pipeline::PipelineError,
+        supervisor::{Ended, Surroundings, supervise},
+    },
     telemetry::{
         http,
         metrics::{Metrics, SinkMetrics},
@@ -26,8 +40,8 @@ use crate::{
 /// How often partitions are added ahead of the log's end.
 const UPKEEP: Duration = Duration::from_secs(60);
 
-/// Longest that the relay's own services may take to end.
-const SERVICES_END: Duration = Duration::from_secs(1);
+/// Longest that the relay's own services may take to end, its leave from the other relays included.
+const SERVICES_END: Duration = Duration::from_secs(3);
 
 /// Parses, builds, spawns, waits for a signal, drains.
 ///
@@ -42,7 +56,8 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
 
     // Build.
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-    let client = sqs::client(&aws);
+    let terms = Terms::of_lease(config.lease);
+    let client = sqs::client(&aws, terms.request_timeout);
     let mut metrics = Metrics::new();
     let mut sinks = Vec::new();
     for sink in &config.sinks {
@@ -61,18 +76,28 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     // Spawn. The relay's own services end after the sinks, so that a drain can be watched.
     let (end_sinks, end_services) = (CancellationToken::new(), CancellationToken::new());
     let (mut running, mut services) = (JoinSet::new(), JoinSet::new());
-    let owner = owner();
     let metrics = Arc::new(metrics);
-    tracing::info!(owner, sinks = sinks.len(), "relay starts");
+    let lease = Lease::new(terms);
+    let names = config.sinks.iter().map(|sink| sink.name.clone()).collect();
+    let (member, roster) = Member::new(database.clone(), host(), names, lease.clone());
+    tracing::info!(sinks = sinks.len(), lease_secs = config.lease.as_secs(), "relay starts");
+    let surroundings = Surroundings {
+        database: database.clone(),
+        lease,
+        roster,
+        end: end_sinks.clone(),
+    };
     for (sink, start) in sinks {
-        running.spawn(supervise(
-            Arc::new(sink),
-            database.clone(),
-            owner.clone(),
-            start,
-            end_sinks.clone(),
-        ));
+        running.spawn(supervise(Arc::new(sink), start, surroundings.clone()));
     }
+    drop(surroundings);
+    let is_clean = Arc::new(AtomicBool::new(false));
+    let (end_membership, leaves_clean) = (end_services.clone(), Arc::clone(&is_clean));
+    services.spawn(async move {
+        let leaves_clean = || leaves_clean.load(Ordering::SeqCst);
+        member.run(end_membership, leaves_clean).await;
+        Ok(())
+    });
     if let Some(listener) = listener {
         services.spawn(http::serve(listener, metrics, end_services.clone()));
     }
@@ -85,7 +110,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     let first = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-        Some(ended) = running.join_next() => flatten(ended),
+        Some(ended) = running.join_next() => flatten(ended).map(drop),
         Some(ended) = services.join_next() => flatten(ended),
     };
 
@@ -97,10 +122,14 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     );
     let drain = async {
         end_sinks.cancel();
+        let mut all_clean = first.is_ok();
         let mut outcome = first;
         while let Some(ended) = running.join_next().await {
-            outcome = outcome.and(flatten(ended));
+            let ended: anyhow::Result<Ended> = flatten::<Ended, PipelineError>(ended);
+            all_clean &= ended.as_ref().is_ok_and(|ended| ended.is_clean);
+            outcome = outcome.and(ended.map(drop));
         }
+        is_clean.store(all_clean, Ordering::SeqCst);
         end_services.cancel();
         // A client that holds its connection open must not hold up the end.
         let ended = async { while services.join_next().await.is_some() {} };
@@ -126,7 +155,7 @@ fn told_twice() -> anyhow::Error {
 }
 
 /// A panic in a task is an error of the program.
-fn flatten<E: Into<anyhow::Error>>(ended: Result<Result<(), E>, JoinError>) -> anyhow::Result<()> {
+fn flatten<T, E: Into<anyhow::Error>>(ended: Result<Result<T, E>, JoinError>) -> anyhow::Result<T> {
     match ended {
         Ok(result) => result.map_err(Into::into),
         Err(error) => Err(error.into()),
@@ -156,6 +185,8 @@ async fn build(
         keeps_order: queue.is_fifo(),
         publisher: queue,
         limits: sqs::LIMITS,
+        bundle: sink.bundle,
+        guarantee: sink.guarantee,
         max_in_flight: sink.max_in_flight,
         max_window: sink.max_window,
         drain_timeout,
@@ -222,8 +253,7 @@ async fn add_partitions(database: &Database) -> Result<i32, sqlx::Error> {
     Ok(added)
 }
 
-/// Who holds a cursor, for people to read: host and a random part.
-fn owner() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "relay".to_owned());
-    format!("{host}-{}", Uuid::new_v4().simple())
+/// Where this relay runs, for people to read.
+fn host() -> String {
+    std::env::var("HOSTNAME").unwrap_or_else(|_| "relay".to_owned())
 }

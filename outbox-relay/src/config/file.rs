@@ -20,6 +20,8 @@ struct File {
     http: HttpTable,
     #[serde(default)]
     drain_timeout_secs: Option<i64>,
+    #[serde(default)]
+    lease_secs: Option<i64>,
     #[serde(default, rename = "sink")]
     sinks: Vec<SinkTable>,
 }
@@ -65,6 +67,13 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
             "write a number of seconds from 1 to 900".to_owned(),
         ));
     }
+    let lease_secs = file.lease_secs.unwrap_or(10);
+    if !(2..=300).contains(&lease_secs) {
+        return Err((
+            "lease_secs".to_owned(),
+            "write a number of seconds from 2 to 300".to_owned(),
+        ));
+    }
     if file.sinks.is_empty() {
         return Err((
             "sink".to_owned(),
@@ -88,6 +97,7 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
         database_url,
         listen,
         drain_timeout: Duration::from_secs(drain_timeout_secs.unsigned_abs()),
+        lease: Duration::from_secs(lease_secs.unsigned_abs()),
         sinks,
     })
 }

@@ -27,6 +27,8 @@ pub struct Selection {
 pub struct Row {
     /// Position in the log.
     pub seq: Seq,
+    /// The shard of its bucket.
+    pub shard: i16,
     /// The event's id.
     pub id: Uuid,
     /// The event's type.
@@ -180,13 +182,13 @@ pub async fn read(
 /// Large data lies outside the row until it is turned into text, so that is done last, for the
 /// rows of the page alone.
 const PAGE_OF_ROWS: &str = "
-select seq, id, type, key, key_seq, tenant, kind, source,
+select seq, shard, id, type, key, key_seq, tenant, kind, source,
        (extract(epoch from time) * 1000000)::bigint as time_micros,
        headers::text as headers, data::text as data, found
 from (
   select e.*, count(*) over () as found, sum(bytes) over (order by seq rows unbounded preceding) as bytes_so_far
   from (
-    select seq, bytes, id, type, key, key_seq, tenant, kind, source, time, headers, data
+    select seq, (bucket >> 4)::smallint as shard, bytes, id, type, key, key_seq, tenant, kind, source, time, headers, data
     from oncebox.event
     where seq > $1 and seq <= $2
       and (xid = any($3) or (xid >= $4 and xid < $5))
@@ -201,9 +203,10 @@ from (
 where bytes_so_far - bytes < $12
 order by seq";
 
-fn decode(row: &PgRow) -> Result<Row, sqlx::Error> {
+pub(super) fn decode(row: &PgRow) -> Result<Row, sqlx::Error> {
     Ok(Row {
         seq: row.try_get("seq")?,
+        shard: row.try_get("shard")?,
         id: row.try_get("id")?,
         event_type: row.try_get("type")?,
         key: row.try_get("key")?,

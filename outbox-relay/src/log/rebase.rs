@@ -28,6 +28,7 @@ use super::{
     page,
     relays::Relay,
     standing::{self, Standing},
+    store,
 };
 use crate::parked::change::Outcome;
 
@@ -38,8 +39,8 @@ const SEQUENCE_MARGIN: Seq = 10_000;
 /// Why nothing was rebased.
 #[derive(Debug, thiserror::Error)]
 pub enum RebaseError {
-    /// No cursor is foreign.
-    #[error("all cursors are this cluster's and none is ahead of it: there is nothing to rebase")]
+    /// No cursor and no row is foreign.
+    #[error("cursors and log are this cluster's and none is ahead of it: there is nothing to rebase")]
     Nothing,
     /// Rows with foreign ids may still arrive.
     #[error(
@@ -94,7 +95,7 @@ pub async fn rebase(connection: &mut PgConnection, silent: &[Relay], outcome: Ou
     let standings = standing::read(&mut transaction, None).await?;
     // A cursor without a system identifier was never claimed by a relay that writes one: unknown.
     let is_ours = |standing: &Standing| standing.system_id.is_some() && !is_foreign(standing, here, &target);
-    if standings.iter().all(is_ours) {
+    if standings.iter().all(is_ours) && !has_rows_ahead(&mut transaction, &target).await? {
         return Err(RebaseError::Nothing);
     }
     let survey = survey::take(&mut transaction, &standings).await?;
@@ -128,7 +129,7 @@ pub async fn rebase(connection: &mut PgConnection, silent: &[Relay], outcome: Ou
 /// cursors were changed, or would be.
 ///
 /// # Errors
-/// [`RebaseError::NotInPlace`] when a cursor or one of the log's last rows is ahead of the database:
+/// [`RebaseError::NotInPlace`] when a cursor or a row is ahead of the database:
 /// then the ids do not go on. (That none is ahead proves nothing; the caller has to know.)
 ///
 /// # Cancel safety
@@ -143,17 +144,8 @@ pub async fn adopt(connection: &mut PgConnection, silent: &[Relay], outcome: Out
         .fetch_all(&mut *transaction)
         .await?;
     let standings = standing::read(&mut transaction, None).await?;
-    let row_is_ahead: bool = sqlx::query_scalar(
-        "select coalesce(bool_or(xid >= $1), false) from (select xid from oncebox.event order by seq desc limit 10000) e",
-    )
-    .bind(now.next_xid)
-    .fetch_one(&mut *transaction)
-    .await?;
-    if row_is_ahead
-        || standings
-            .iter()
-            .any(|standing| super::store::is_ahead(&standing.place, &now))
-    {
+    let is_ahead = |standing: &Standing| store::is_ahead(&standing.place, &now);
+    if standings.iter().any(is_ahead) || has_rows_ahead(&mut transaction, &now).await? {
         return Err(RebaseError::NotInPlace);
     }
     let adopted = sqlx::query(
@@ -166,6 +158,15 @@ pub async fn adopt(connection: &mut PgConnection, silent: &[Relay], outcome: Out
         Outcome::Undo => transaction.rollback().await?,
     }
     Ok(adopted)
+}
+
+/// Whether a row's transaction id was never given out here: no snapshot will see it for long. Such
+/// rows are there even without a cursor that could tell.
+async fn has_rows_ahead(connection: &mut PgConnection, now: &Horizon) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from oncebox.event where xid >= $1)")
+        .bind(now.next_xid)
+        .fetch_one(connection)
+        .await
 }
 
 /// A subscription writes rows with the publisher's ids, now and later.

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row as _};
 /// How often beats are looked at while watching.
 const LOOK: Duration = Duration::from_millis(100);
 /// Longest that beats are watched, whatever a row says of its term.
-const LONGEST_WATCH: Duration = Duration::from_secs(120);
+const LONGEST_WATCH: Duration = Duration::from_secs(600);
 
 /// A row of `oncebox.relay`. The JSON's field names are these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

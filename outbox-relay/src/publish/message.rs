@@ -1,5 +1,7 @@
 //! An event as a target takes it: envelope, attributes, group.
 
+mod bundle;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

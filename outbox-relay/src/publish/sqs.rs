@@ -117,17 +117,15 @@ fn results(sent: usize, output: &SendMessageBatchOutput) -> Vec<Result<(), Publi
     results
 }
 
-/// Time for one request, from the first byte sent to the last byte read.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The client's configuration: its own retries are off, since the lanes decide what is sent again
-/// and in which order.
+/// The client's configuration: a request takes `request_timeout` at most, from the first byte sent
+/// to the last byte read, and its own retries are off, since the lanes decide what is sent again and
+/// in which order.
 #[must_use]
-pub fn client(config: &aws_config::SdkConfig) -> Client {
+pub fn client(config: &aws_config::SdkConfig, request_timeout: Duration) -> Client {
     use aws_sdk_sqs::config::{retry::RetryConfig, timeout::TimeoutConfig};
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(3))
-        .operation_timeout(REQUEST_TIMEOUT)
+        .connect_timeout(request_timeout.min(Duration::from_secs(3)))
+        .operation_timeout(request_timeout)
         .build();
     let config = aws_sdk_sqs::config::Builder::from(config)
         .retry_config(RetryConfig::disabled())

@@ -4,11 +4,14 @@ use outbox_relay::log::{
     Seq,
     cursor::{Base, Run},
     page::{self, PageLimits, Row, Selection},
+    parked::Changes,
     snapshot::Snapshot,
     store::{self, Claim, Place, Start, StoreError},
 };
 use sqlx::{Connection as _, PgConnection};
 use system_tests::{Database, Stack};
+
+use crate::claims::claim_all;
 
 const WIDE: PageLimits = PageLimits {
     span: 1_000,
@@ -226,7 +229,7 @@ async fn a_sink_that_begins_now_gets_what_commits_from_then_on() {
     enqueue(&mut other, 3, 1).await;
     let mut running = writer.begin().await.unwrap();
     enqueue(&mut running, 1, 1).await;
-    let claims = store::claim(&mut connection, "tap", "me", Start::Now).await.unwrap();
+    let claims = claim_all(&mut connection, "tap", "me", Start::Now).await;
     running.commit().await.unwrap();
     enqueue(&mut other, 1, 1).await;
     let mut reader = Reader {
@@ -255,19 +258,17 @@ async fn a_cursor_is_what_was_saved_down_to_the_position_within_a_run() {
     let database = database().await;
     let mut connection = database.connect().await.unwrap();
     enqueue(&mut connection, 60, 1).await;
-    let mut claims = store::claim(&mut connection, "tap", "me", Start::Beginning)
-        .await
-        .unwrap();
+    let mut claims = claim_all(&mut connection, "tap", "me", Start::Beginning).await;
     assert_eq!(claims.len(), 1, "all shards of a new sink stand at one place");
     let claim = &mut claims[0];
     assert_eq!(claim.shards.len(), 16);
     claim.place = place("5:15:5,8", 40);
     let target = page::look(&mut connection, 55).await.unwrap();
     claim.place.under_way = Some((target, 44));
-    store::save(&mut connection, claim).await.unwrap();
-    let again = store::claim(&mut connection, "tap", "another", Start::Now)
+    store::save(&mut connection, "tap", std::slice::from_ref(claim), &Changes::default())
         .await
         .unwrap();
+    let again = claim_all(&mut connection, "tap", "another", Start::Now).await;
     assert_eq!(again[0].place, claim.place);
     assert_eq!(
         again[0].shards[0].1,
@@ -281,16 +282,15 @@ async fn a_claim_that_lost_one_shard_saves_none() {
     let database = database().await;
     let mut connection = database.connect().await.unwrap();
     enqueue(&mut connection, 60, 1).await;
-    let mut old: Claim = store::claim(&mut connection, "tap", "old", Start::Beginning)
+    let mut old: Claim = claim_all(&mut connection, "tap", "old", Start::Beginning)
         .await
-        .unwrap()
         .remove(0);
     sqlx::query("update oncebox.cursor set epoch = epoch + 1 where shard = 9")
         .execute(&mut connection)
         .await
         .unwrap();
     old.place = place("5:5:", 40);
-    let refused = store::save(&mut connection, &old).await;
+    let refused = store::save(&mut connection, "tap", std::slice::from_ref(&old), &Changes::default()).await;
     assert!(matches!(refused, Err(StoreError::Superseded { .. })), "{refused:?}");
     let moved: i64 = sqlx::query_scalar("select count(*) from oncebox.cursor where base_seq <> 0")
         .fetch_one(&mut connection)
@@ -299,10 +299,10 @@ async fn a_claim_that_lost_one_shard_saves_none() {
     assert_eq!(moved, 0, "a relay that was superseded moves no cursor");
     // Shards that stand at different places come as claims of their own.
     old.shards.retain(|(shard, _)| *shard != 9);
-    store::save(&mut connection, &old).await.unwrap();
-    let claims = store::claim(&mut connection, "tap", "new", Start::Beginning)
+    store::save(&mut connection, "tap", std::slice::from_ref(&old), &Changes::default())
         .await
         .unwrap();
+    let claims = claim_all(&mut connection, "tap", "new", Start::Beginning).await;
     let mut sizes: Vec<usize> = claims.iter().map(|claim| claim.shards.len()).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 15]);
