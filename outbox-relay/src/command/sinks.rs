@@ -163,14 +163,22 @@ async fn measure(
 
 /// Which relays hold a sink's shards, in short: `a (8), nobody (8)`.
 pub(super) fn holders(sink: &Progress) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut counts, mut nobody): (BTreeMap<&str, usize>, usize) = (BTreeMap::new(), 0);
     for shard in &sink.shards {
         // An owner that has left the list holds nothing any more.
-        let owner = shard.owner.as_deref().filter(|_| shard.relay_alive.is_some());
-        *counts.entry(owner.unwrap_or("nobody")).or_default() += 1;
+        match shard.owner.as_deref().filter(|_| shard.relay_alive.is_some()) {
+            Some(owner) => *counts.entry(owner).or_default() += 1,
+            None => nobody += 1,
+        }
     }
-    let held = counts.iter().map(|(owner, shards)| format!("{owner} ({shards})"));
-    held.collect::<Vec<_>>().join(", ")
+    let mut held: Vec<String> = counts
+        .iter()
+        .map(|(owner, shards)| format!("{owner} ({shards})"))
+        .collect();
+    if nobody > 0 {
+        held.push(format!("nobody ({nobody})"));
+    }
+    held.join(", ")
 }
 
 /// Whether a sink is configured, for a table.
