@@ -1,6 +1,7 @@
 //! Wrong usage and missing parts: one clear error each, with the documented exit code.
 
-use system_tests::{Database, RelayCommand};
+use sqlx::AssertSqlSafe;
+use system_tests::{Database, RelayCommand, unique};
 
 use super::scene::{Scene, assert_says};
 
@@ -98,4 +99,59 @@ async fn a_configuration_of_another_database_is_not_mixed_up() {
         .refused(&["status", "--config", config], 2, &["two databases", "other"])
         .await;
     assert!(!printed.stderr.contains("secret"), "{printed:?}");
+}
+
+#[tokio::test]
+async fn the_documented_rights_are_enough_for_an_operator() {
+    let scene = Scene::new().await;
+    scene.cursors("a").await;
+    let id = scene.park("a", Some("k"), "permanent", "Code").await;
+    let operations = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/OPERATIONS.md")).unwrap();
+    let mut blocks = operations
+        .split("```sql\n")
+        .map(|block| block.split("```").next().unwrap());
+    let grants = blocks.find(|block| block.contains("my_operator")).unwrap();
+    let role = unique("my_operator").replace('-', "_");
+    let sql = format!("create role {role} login; {}", grants.replace("my_operator", &role));
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&scene.database.pool)
+        .await
+        .unwrap();
+
+    let mut url = scene.database.url.clone();
+    url.set_username(&role).unwrap();
+    let edit = [
+        "parked", "edit", "--sink", "a", "--id", &id, "--header", "note=x", "--yes",
+    ];
+    for arguments in [
+        &["status"][..],
+        &["cursor", "show"],
+        &["parked", "list"],
+        &["parked", "show", "--id", &id, "--data"],
+        &edit,
+        &["parked", "retry", "--id", &id, "--yes"],
+        &["parked", "hold", "--id", &id, "--yes"],
+        &["parked", "skip", "--id", &id, "--yes"],
+        &[
+            "cursor",
+            "reset",
+            "--sink",
+            "a",
+            "--to",
+            "2026-01-01T00:00:00Z",
+            "--yes",
+        ],
+        &["cursor", "delete", "--sink", "a", "--yes"],
+    ] {
+        RelayCommand::new(arguments)
+            .env("DATABASE_URL", url.as_str())
+            .done()
+            .await
+            .unwrap();
+    }
+    let drop = format!("drop owned by {role}; drop role {role}");
+    sqlx::raw_sql(AssertSqlSafe(drop))
+        .execute(&scene.database.pool)
+        .await
+        .unwrap();
 }
