@@ -18,7 +18,7 @@
 
 mod environment;
 mod file;
-mod pattern;
+pub(crate) mod pattern;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 

@@ -7,7 +7,8 @@
 //!
 //! # Reading order
 //! [`Stack`] (what is there), [`until`] (the only way to wait), [`Database`], [`Queue`], [`Topic`] and
-//! [`Bus`] (where events start and end), [`Relay`] (its process, to be started and killed), [`AwsProxy`] (faults
+//! [`Bus`] (where events start and end), [`Relay`] (its process, to be started and killed),
+//! [`RelayCommand`] (its other subcommands), [`AwsProxy`] (faults
 //! between a process and AWS), [`Function`] (a function's process under a Runtime API of ours),
 //! [`demo`] (the demonstration, made of the same parts).
 
@@ -25,6 +26,7 @@ mod invoicing;
 mod process_log;
 mod queue;
 mod relay;
+mod relay_command;
 mod relay_config;
 mod stack;
 mod tables;
@@ -42,6 +44,7 @@ pub use function::{Answer, Batch, Function, Invocation, Record};
 pub use invoicing::{Requested, create_invoice_message, envelope, invoice_created_message, request_invoice};
 pub use queue::{Message, Queue};
 pub use relay::{Exit, Relay};
+pub use relay_command::{Printed, RelayCommand};
 pub use relay_config::RelayConfig;
 pub use stack::Stack;
 pub use tables::Tables;

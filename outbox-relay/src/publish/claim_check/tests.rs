@@ -1,5 +1,3 @@
-use oncebox_envelope::attribute::ExtensionValue;
-
 use super::*;
 
 const DATA: &str = "{\"amount\": 1.00000000000000000000000000000001, \"name\": \"é\"}";
