@@ -27,6 +27,10 @@ pub enum Fault {
     /// Answered with 200; the chosen entries are not applied and not mentioned (an EventBridge entry is
     /// answered with nothing).
     ForgetEntries(Chosen),
+    /// Answered with 200; the chosen entries are `Failed` by their sender's fault and not applied.
+    RefuseEntries(Chosen),
+    /// Refused as a whole by its sender's fault, without a word about which entry is meant; not applied.
+    RefuseRequest,
     /// Applied, and the connection is cut instead of an answer.
     LoseReply,
     /// Held until the test decides; see [`Gate`].
@@ -60,6 +64,12 @@ impl Fault {
     #[must_use]
     pub fn fail(chosen: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Self {
         Self::FailEntries(Chosen(Arc::new(chosen)))
+    }
+
+    /// `Failed` for good for the entries that are chosen.
+    #[must_use]
+    pub fn refuse(chosen: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Self {
+        Self::RefuseEntries(Chosen(Arc::new(chosen)))
     }
 
     /// No word about the entries that are chosen.

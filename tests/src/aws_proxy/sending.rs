@@ -26,8 +26,22 @@ pub(super) enum Sending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Taken,
+    /// By the target's fault.
     Failed,
+    /// By the sender's fault.
+    Refused,
     Unmentioned,
+}
+
+impl Verdict {
+    /// Code and `SenderFault` of an entry that was not taken.
+    fn fault(self) -> Option<(&'static str, bool)> {
+        match self {
+            Self::Failed => Some(("InternalError", false)),
+            Self::Refused => Some(("InvalidMessageContents", true)),
+            Self::Taken | Self::Unmentioned => None,
+        }
+    }
 }
 
 impl Sending {
@@ -125,14 +139,17 @@ impl Sending {
     pub(super) fn answer(self, entries: &[(&Entry, Verdict)]) -> Response {
         const WHY: &str = "a test asked for this";
         let of = |wanted: Verdict| entries.iter().filter(move |(_, verdict)| *verdict == wanted);
+        let faults = entries
+            .iter()
+            .filter_map(|(entry, verdict)| Some((*entry, verdict.fault()?)));
         let id = uuid::Uuid::new_v4;
         match self {
             Self::SendMessageBatch => {
                 let taken = of(Verdict::Taken).map(
                     |(entry, _)| json!({ "Id": entry.entry_id, "MessageId": id(), "MD5OfMessageBody": "0".repeat(32) }),
                 );
-                let failed = of(Verdict::Failed).map(|(entry, _)| {
-                    json!({ "Id": entry.entry_id, "Code": "InternalError", "Message": WHY, "SenderFault": false })
+                let failed = faults.map(|(entry, (code, sender_fault))| {
+                    json!({ "Id": entry.entry_id, "Code": code, "Message": WHY, "SenderFault": sender_fault })
                 });
                 let said = json!({ "Successful": taken.collect::<Value>(), "Failed": failed.collect::<Value>() });
                 json_answer(200, &said)
@@ -145,10 +162,10 @@ impl Sending {
                         id()
                     )
                 });
-                let failed = of(Verdict::Failed).map(|(entry, _)| {
+                let failed = faults.map(|(entry, (code, sender_fault))| {
                     format!(
-                        "<member><Id>{}</Id><Code>InternalError</Code><Message>{WHY}</Message>\
-                         <SenderFault>false</SenderFault></member>",
+                        "<member><Id>{}</Id><Code>{code}</Code><Message>{WHY}</Message>\
+                         <SenderFault>{sender_fault}</SenderFault></member>",
                         entry.entry_id
                     )
                 });
@@ -166,10 +183,11 @@ impl Sending {
                 let say = |(_, verdict): &(&Entry, Verdict)| match verdict {
                     Verdict::Taken => json!({ "EventId": id() }),
                     Verdict::Failed => json!({ "ErrorCode": "InternalFailure", "ErrorMessage": WHY }),
+                    Verdict::Refused => json!({ "ErrorCode": "InvalidArgument", "ErrorMessage": WHY }),
                     Verdict::Unmentioned => json!({}),
                 };
                 let said: Value = entries.iter().map(say).collect();
-                let failed = of(Verdict::Failed).count();
+                let failed = faults.count();
                 json_answer(200, &json!({ "Entries": said, "FailedEntryCount": failed }))
             }
         }

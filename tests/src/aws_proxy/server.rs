@@ -78,13 +78,18 @@ impl Inner {
             Fault::Throttled => error(request, 400, "RequestThrottled"),
             Fault::AccessDenied => error(request, 403, "AccessDeniedException"),
             Fault::FailEntries(chosen) => {
-                self.forward_without(request, send, |entry| chosen.has(entry), true)
+                self.forward_without(request, send, |entry| chosen.has(entry), Verdict::Failed)
                     .await?
             }
             Fault::ForgetEntries(chosen) => {
-                self.forward_without(request, send, |entry| chosen.has(entry), false)
+                self.forward_without(request, send, |entry| chosen.has(entry), Verdict::Unmentioned)
                     .await?
             }
+            Fault::RefuseEntries(chosen) => {
+                self.forward_without(request, send, |entry| chosen.has(entry), Verdict::Refused)
+                    .await?
+            }
+            Fault::RefuseRequest => error(request, 400, "InvalidParameterValue"),
             Fault::LoseReply => {
                 self.forward(request, send).await?;
                 return Ok(Answer::Cut);
@@ -124,13 +129,13 @@ impl Inner {
         Ok((response, taken))
     }
 
-    /// Forwards the entries that are not `left_out`, and adds the others as failed or not at all.
+    /// Forwards the entries that are not `left_out`, and says `verdict` of the others.
     async fn forward_without(
         &self,
         request: &Request,
         send: Option<usize>,
         left_out: impl Fn(&Entry) -> bool,
-        mention: bool,
+        verdict: Verdict,
     ) -> Result<Response> {
         let rest = request.with_entries(|entry| !left_out(entry));
         let mut taken = Vec::new();
@@ -144,9 +149,9 @@ impl Inner {
         // Entries are known by their event: an id or a place means another one in the smaller request.
         let is_taken = |entry: &Entry| taken.iter().any(|taken| taken.event_id == entry.event_id);
         Ok(say(request, |entry| {
-            if left_out(entry) && !mention {
-                Verdict::Unmentioned
-            } else if left_out(entry) || !is_taken(entry) {
+            if left_out(entry) {
+                verdict
+            } else if !is_taken(entry) {
                 Verdict::Failed
             } else {
                 Verdict::Taken

@@ -1,5 +1,7 @@
 //! The relay's promises: real Postgres on one side, SQS behind a proxy on the other.
 
+mod at_most_once;
+mod bundles;
 mod collector;
 mod configuration;
 mod crash;
@@ -8,6 +10,7 @@ pub(crate) mod delivered;
 mod faults;
 mod health;
 mod observed;
+mod parking;
 mod random;
 mod scene;
 mod shutdown;
