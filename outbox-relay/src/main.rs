@@ -34,6 +34,9 @@ enum Command {
         /// Print the SQL instead of running it.
         #[arg(long)]
         print: bool,
+        /// Give this role what the relay needs, and no more; with --print, print that too.
+        #[arg(long, value_name = "ROLE")]
+        grant_to: Option<String>,
         /// Where the database is: postgres://user:password@host:port/database
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: Option<SecretString>,
@@ -55,13 +58,16 @@ async fn main() -> ExitCode {
             Ok(()) => command::run::run(&config).await,
             Err(error) => Err(Failure::new(FailureKind::Usage, error)),
         },
-        Command::Migrate { print: true, .. } => command::migrate::print(),
+        Command::Migrate {
+            print: true, grant_to, ..
+        } => command::migrate::print(grant_to.as_deref()),
         Command::Migrate {
             database_url,
             tls,
             ca_file,
-            ..
-        } => command::migrate::apply(database_url, &TlsConfig { tls, ca_file }).await,
+            grant_to,
+            print: false,
+        } => command::migrate::apply(database_url, &TlsConfig { tls, ca_file }, grant_to.as_deref()).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,12 +20,15 @@ mod deployment;
 mod events;
 mod function;
 mod invoicing;
+mod pooler;
 mod process_log;
 mod queue;
 mod relay;
 mod relay_config;
+mod server;
 mod stack;
 mod tables;
+mod tls_proxy;
 mod wait;
 
 pub use aws_proxy::{AwsProxy, Chosen, Entry, Fault, Gate, Moment, Request, Send};
@@ -35,11 +38,14 @@ pub use deployment::{Deployment, Outputs, Parameters};
 pub use events::{EVENT_TYPE, EVERYTHING, enqueue};
 pub use function::{Answer, Batch, Function, Invocation, Record};
 pub use invoicing::{Requested, create_invoice_message, envelope, invoice_created_message, request_invoice};
+pub use pooler::Pooler;
 pub use queue::{Message, Queue};
 pub use relay::{Exit, Relay};
 pub use relay_config::RelayConfig;
+pub use server::Server;
 pub use stack::Stack;
 pub use tables::Tables;
+pub use tls_proxy::TlsProxy;
 pub use wait::{PATIENCE, until, until_within};
 
 /// A name that no other test, run or copy uses: `prefix-` and twelve hex digits.

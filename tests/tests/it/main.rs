@@ -7,4 +7,5 @@ mod log;
 mod pipeline;
 mod promises;
 mod relay;
+mod retention;
 mod road;
