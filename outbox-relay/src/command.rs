@@ -1,5 +1,6 @@
 //! The subcommands, and what their exit codes mean.
 
+pub mod health;
 pub mod migrate;
 pub mod run;
 

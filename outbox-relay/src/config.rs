@@ -13,7 +13,8 @@
 //! sqs = { queue = "invoice-commands.fifo" }
 //! ```
 //!
-//! Every string may be `"env:NAME"`, which is the value of that environment variable.
+//! Every string may be `"env:NAME"`, which is the value of that environment variable. So may the
+//! file's own path: where files are hard to place (a container), the variable holds the whole text.
 
 mod environment;
 mod file;
@@ -97,7 +98,8 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// Reads and validates a file. `environment` looks up what `env:NAME` stands for.
+    /// Reads and validates a file. `environment` looks up what `env:NAME` stands for; a path
+    /// `env:NAME` is the variable that holds the file's text.
     ///
     /// # Errors
     /// The first fault, by key.
@@ -107,10 +109,7 @@ impl Config {
             key,
             problem,
         };
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let problem = format!("cannot be read ({error}); pass the path of a relay.toml with --config");
-            named(("configuration".to_owned(), problem))
-        })?;
+        let text = text(path, &environment).map_err(|problem| named(("configuration".to_owned(), problem)))?;
         Self::parse(&text, environment).map_err(named)
     }
 
@@ -125,6 +124,16 @@ impl Config {
         environment::resolve(&mut table, &environment)?;
         file::read(table)
     }
+}
+
+fn text(path: &Path, environment: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    if let Some(name) = path.to_str().and_then(|path| path.strip_prefix("env:")) {
+        return environment(name)
+            .filter(|text| !text.trim().is_empty())
+            .ok_or_else(|| format!("environment variable `{name}` is not set; set it to the text of a relay.toml"));
+    }
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot be read ({error}); pass the path of a relay.toml with --config"))
 }
 
 /// A key's path, and what is wrong with it.

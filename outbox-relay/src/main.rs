@@ -25,9 +25,18 @@ struct Arguments {
 enum Command {
     /// Publish until told to stop (SIGTERM or Ctrl-C drains).
     Run {
-        /// The configuration.
+        /// The configuration; `env:NAME` for a variable that holds the whole text.
         #[arg(long, short, default_value = "relay.toml", env = "OUTBOX_RELAY_CONFIG")]
         config: PathBuf,
+    },
+    /// Ask a running relay whether it is alive: exit code 0 if so, 1 if not. For container health checks.
+    Health {
+        /// The relay's configuration, which says where it listens.
+        #[arg(long, short, default_value = "relay.toml", env = "OUTBOX_RELAY_CONFIG")]
+        config: PathBuf,
+        /// Ask whether every sink works, too (/readyz instead of /healthz).
+        #[arg(long)]
+        ready: bool,
     },
     /// Bring schema `oncebox` in the database up to date; safe to run at any time.
     Migrate {
@@ -58,6 +67,7 @@ async fn main() -> ExitCode {
             Ok(()) => command::run::run(&config).await,
             Err(error) => Err(Failure::new(FailureKind::Usage, error)),
         },
+        Command::Health { config, ready } => command::health::ask(&config, ready).await,
         Command::Migrate {
             print: true, grant_to, ..
         } => command::migrate::print(grant_to.as_deref()),

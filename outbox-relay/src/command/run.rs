@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -35,6 +35,8 @@ use crate::{
     telemetry::{
         http,
         metrics::{Metrics, SinkMetrics},
+        summary,
+        traces::Traces,
     },
 };
 
@@ -59,10 +61,12 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let terms = Terms::of_lease(config.lease);
     let client = sqs::client(&aws, terms.request_timeout);
+    let traces = Traces::from_env().map_err(|error| Failure::new(FailureKind::Usage, error))?;
     let mut metrics = Metrics::new();
     let mut sinks = Vec::new();
     for sink in &config.sinks {
-        let built = build(sink, &client, config.drain_timeout, metrics.sink(&sink.name)).await;
+        let metrics = metrics.sink(&sink.name);
+        let built = build(sink, &client, config.drain_timeout, metrics, traces.as_ref()).await;
         sinks.push((built?, sink.start));
     }
     let listener = match config.listen {
@@ -99,6 +103,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         member.run(end_membership, leaves_clean).await;
         Ok(())
     });
+    services.spawn(summary::log(Arc::clone(&metrics), end_services.clone()));
     if let Some(listener) = listener {
         services.spawn(http::serve(listener, Arc::clone(&metrics), end_services.clone()));
     }
@@ -127,6 +132,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         drain_timeout_secs,
         "relay stops: no new events are taken, answers are awaited"
     );
+    let drain_end = Instant::now() + config.drain_timeout;
     let drain = async {
         end_sinks.cancel();
         let mut all_clean = first.is_ok();
@@ -142,6 +148,9 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         let ended = async { while services.join_next().await.is_some() {} };
         if tokio::time::timeout(SERVICES_END, ended).await.is_err() {
             services.shutdown().await;
+        }
+        if let Some(traces) = traces {
+            traces.end((drain_end - Instant::now()).max(SERVICES_END)).await;
         }
         outcome
     };
@@ -174,6 +183,7 @@ async fn build(
     client: &aws_sdk_sqs::Client,
     drain_timeout: Duration,
     metrics: SinkMetrics,
+    traces: Option<&Traces>,
 ) -> Result<Sink<sqs::SqsQueue>, Failure> {
     let TargetConfig::Sqs { queue } = &sink.target;
     let queue = sqs::resolve(client.clone(), queue)
@@ -186,6 +196,7 @@ async fn build(
         is_fifo = queue.is_fifo(),
         "sink publishes to queue"
     );
+    let traces = traces.map(|traces| traces.sink(&sink.name, "aws_sqs", queue.name()));
     Ok(Sink {
         name: sink.name.clone(),
         selection: sink.selection.clone(),
@@ -198,6 +209,7 @@ async fn build(
         max_window: sink.max_window,
         drain_timeout,
         metrics,
+        traces,
     })
 }
 

@@ -226,3 +226,20 @@ fn a_secret_at_the_wrong_key_is_not_shown() {
         );
     }
 }
+
+#[test]
+fn a_variable_can_hold_the_whole_file() {
+    let inherited = |name: &str| match name {
+        "RELAY_TOML" => Some(GOOD.to_owned()),
+        name => environment(name),
+    };
+    let config = Config::load(Path::new("env:RELAY_TOML"), inherited).unwrap();
+    assert_eq!(config.sinks.len(), 2);
+
+    for name in ["EMPTY", "NO_SUCH"] {
+        let error = Config::load(Path::new(&format!("env:{name}")), environment).unwrap_err();
+        let said = error.to_string();
+        assert!(said.starts_with(&format!("env:{name}: configuration: ")), "{said}");
+        assert!(said.contains(&format!("`{name}` is not set")), "{said}");
+    }
+}

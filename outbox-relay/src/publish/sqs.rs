@@ -37,6 +37,12 @@ impl SqsQueue {
         &self.url
     }
 
+    /// The queue's name, which ends its URL.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or(&self.url)
+    }
+
     /// Whether the queue keeps the order of message groups; its name tells.
     #[must_use]
     pub fn is_fifo(&self) -> bool {

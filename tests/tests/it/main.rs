@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 mod claims;
+mod container;
 mod functions;
 mod log;
 mod pipeline;
 mod promises;
 mod relay;
+mod relays;
 mod retention;
 mod road;

@@ -73,6 +73,7 @@ async fn a_stuck_event_lets_a_window_of_others_pass_and_no_more() {
         max_window: WINDOW,
         drain_timeout: Duration::from_secs(5),
         metrics: Metrics::new().sink("tap"),
+        traces: None,
     });
     let lease = Lease::endless(Terms::of_lease(Duration::from_secs(10)));
     let end = CancellationToken::new();

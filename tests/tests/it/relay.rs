@@ -1,10 +1,12 @@
 //! The relay's promises: real Postgres on one side, SQS behind a proxy on the other.
 
+mod collector;
 mod configuration;
 mod crash;
 mod database;
-mod delivered;
+pub(crate) mod delivered;
 mod faults;
+mod health;
 mod observed;
 mod outages;
 mod pooler;
@@ -12,4 +14,5 @@ mod random;
 mod scene;
 mod shutdown;
 mod tls;
+mod traces;
 mod transactions;
