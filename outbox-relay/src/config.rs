@@ -18,7 +18,7 @@
 
 mod environment;
 mod file;
-mod pattern;
+pub(crate) mod pattern;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -27,6 +27,7 @@ use crate::{
     log::{page::Selection, store::Start},
     sink::{Guarantee, gather::BundleLimits},
 };
+pub(crate) use file::same_target;
 
 /// The relay's configuration.
 #[derive(Debug)]
@@ -67,6 +68,8 @@ pub struct SinkConfig {
     pub bundle: Option<BundleLimits>,
     /// How often an event may arrive.
     pub guarantee: Guarantee,
+    /// Where data goes that is too large for the target; `None` for nowhere.
+    pub claim_check: Option<ClaimCheckConfig>,
     /// Requests in flight at once.
     pub max_in_flight: usize,
     /// Most events that may pass one that is stuck, and that a crash may repeat.
@@ -83,6 +86,40 @@ pub enum TargetConfig {
         /// The queue.
         queue: String,
     },
+    /// An SNS topic by name or ARN.
+    Sns {
+        /// The topic.
+        topic: String,
+    },
+    /// An EventBridge event bus by name or ARN.
+    EventBridge {
+        /// The bus.
+        bus: String,
+    },
+}
+
+impl TargetConfig {
+    /// The key that names the target in a `[[sink]]` table.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Sqs { .. } => "sqs.queue",
+            Self::Sns { .. } => "sns.topic",
+            Self::EventBridge { .. } => "eventbridge.bus",
+        }
+    }
+}
+
+/// Where data goes that is too large for its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimCheckConfig {
+    /// The S3 bucket.
+    pub bucket: String,
+    /// What the objects' keys begin with, without the slash behind it; empty for none.
+    pub prefix: String,
+    /// Messages above this many bytes go by reference though the target would take them; `None` for
+    /// the target's own limit.
+    pub above_bytes: Option<usize>,
 }
 
 /// What is wrong with the configuration; names the key and the fix.

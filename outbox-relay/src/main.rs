@@ -5,7 +5,6 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use outbox_relay::{
     command::{self, Failure, FailureKind},
-    database::tls::{Tls, TlsConfig},
     telemetry::logging,
 };
 use secrecy::SecretString;
@@ -38,6 +37,12 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Show, retry, hold, skip or edit events that a sink has set aside.
+    Parked(command::parked::Arguments),
+    /// Show or move how far sinks have published the log.
+    Cursor(command::cursor::Arguments),
+    /// Tell in one screen who publishes what and how far behind, and how large the log is.
+    Status(command::status::Arguments),
     /// Bring schema `oncebox` in the database up to date; safe to run at any time.
     Migrate {
         /// Print the SQL instead of running it.
@@ -49,13 +54,8 @@ enum Command {
         /// Where the database is: postgres://user:password@host:port/database
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: Option<SecretString>,
-        /// How safe the connection is: verify-full (the default, except on this machine), verify-ca,
-        /// require or disable.
-        #[arg(long, value_parser = tls)]
-        tls: Option<Tls>,
-        /// Certificates of authorities to trust besides the public ones (PEM).
-        #[arg(long)]
-        ca_file: Option<PathBuf>,
+        #[command(flatten)]
+        tls: command::connection::TlsArguments,
     },
 }
 
@@ -68,16 +68,18 @@ async fn main() -> ExitCode {
             Err(error) => Err(Failure::new(FailureKind::Usage, error)),
         },
         Command::Health { config, ready } => command::health::ask(&config, ready).await,
+        Command::Parked(arguments) => command::parked::run(arguments).await,
+        Command::Cursor(arguments) => command::cursor::run(arguments).await,
+        Command::Status(arguments) => command::status::run(arguments).await,
         Command::Migrate {
             print: true, grant_to, ..
         } => command::migrate::print(grant_to.as_deref()),
         Command::Migrate {
             database_url,
             tls,
-            ca_file,
             grant_to,
             print: false,
-        } => command::migrate::apply(database_url, &TlsConfig { tls, ca_file }, grant_to.as_deref()).await,
+        } => command::migrate::apply(database_url, &tls.into(), grant_to.as_deref()).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,9 +88,4 @@ async fn main() -> ExitCode {
             failure.exit_code()
         }
     }
-}
-
-fn tls(word: &str) -> Result<Tls, &'static str> {
-    word.parse()
-        .map_err(|()| "write verify-full, verify-ca, require or disable")
 }

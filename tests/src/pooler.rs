@@ -130,7 +130,7 @@ impl Pool {
         }
         client.send(b'R', &0_i32.to_be_bytes()).await?;
         client.send(b'S', b"client_encoding\0UTF8\0").await?;
-        client.send(b'S', b"server_version\015.0\0").await?;
+        client.send(b'S', b"server_version\x0015.0\0").await?;
         client.send(b'K', &[0; 8]).await?;
         client.send(b'Z', b"I").await?;
         while let Some(first) = client.next().await? {

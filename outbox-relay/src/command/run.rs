@@ -19,16 +19,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, FailureKind};
 use crate::{
-    config::{Config, SinkConfig, TargetConfig},
+    config::{Config, SinkConfig, same_target},
     database::{Database, statement::statement, trouble},
     lease::{
         member::Member,
         term::{Lease, Terms},
     },
     log::upkeep,
-    publish::sqs,
+    publish::{Clients, Target},
     sink::{
         Sink,
+        gather::BundleLimits,
         pipeline::PipelineError,
         supervisor::{Ended, Surroundings, supervise},
     },
@@ -60,14 +61,21 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     // Build.
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let terms = Terms::of_lease(config.lease);
-    let client = sqs::client(&aws, terms.request_timeout);
+    let clients = Clients::new(&aws, terms.request_timeout);
     let traces = Traces::from_env().map_err(|error| Failure::new(FailureKind::Usage, error))?;
     let mut metrics = Metrics::new();
-    let mut sinks = Vec::new();
+    let mut sinks: Vec<(Sink<Target>, _)> = Vec::new();
     for sink in &config.sinks {
         let metrics = metrics.sink(&sink.name);
-        let built = build(sink, &client, config.drain_timeout, metrics, traces.as_ref()).await;
-        sinks.push((built?, sink.start));
+        let built = build(sink, &clients, config.drain_timeout, metrics, traces.as_ref()).await?;
+        // Only now can it be told: a name, a URL and an ARN may mean one target.
+        let is_same = |other: &Sink<Target>| other.publisher.arn() == built.publisher.arn();
+        if let Some((other, _)) = sinks.iter().find(|(other, _)| is_same(other)) {
+            let (key, problem) = (sink.target.key(), same_target(&other.name, &sink.name));
+            let error = anyhow::anyhow!("sink `{}`: {key}: {problem}", sink.name);
+            return Err(Failure::new(FailureKind::Usage, error));
+        }
+        sinks.push((built, sink.start));
     }
     let listener = match config.listen {
         None => None,
@@ -178,33 +186,50 @@ fn flatten<T, E: Into<anyhow::Error>>(ended: Result<Result<T, E>, JoinError>) ->
     }
 }
 
+/// The sink's bundles, no larger than its target takes a message.
+fn bundle(sink: &SinkConfig, target: &Target) -> Result<Option<BundleLimits>, Failure> {
+    let Some(mut bundle) = sink.bundle else { return Ok(None) };
+    if !target.kind().takes_bundles() {
+        let kind = target.kind().as_str();
+        let error = anyhow::anyhow!(
+            "sink `{}`: bundle: a target of kind {kind} takes one event a message; leave `bundle` out",
+            sink.name
+        );
+        return Err(Failure::new(FailureKind::Usage, error));
+    }
+    bundle.size.max_bytes = bundle.size.max_bytes.min(target.limits().max_message_bytes);
+    Ok(Some(bundle))
+}
+
 async fn build(
     sink: &SinkConfig,
-    client: &aws_sdk_sqs::Client,
+    clients: &Clients,
     drain_timeout: Duration,
     metrics: SinkMetrics,
     traces: Option<&Traces>,
-) -> Result<Sink<sqs::SqsQueue>, Failure> {
-    let TargetConfig::Sqs { queue } = &sink.target;
-    let queue = sqs::resolve(client.clone(), queue)
+) -> Result<Sink<Target>, Failure> {
+    let target = Target::resolve(clients, &sink.target, sink.claim_check.as_ref())
         .await
-        .with_context(|| format!("sink `{}`: sqs.queue", sink.name))
+        .with_context(|| format!("sink `{}`: {}", sink.name, sink.target.key()))
         .map_err(|error| Failure::new(FailureKind::Usage, error))?;
     tracing::info!(
         sink = sink.name,
-        queue = queue.url(),
-        is_fifo = queue.is_fifo(),
-        "sink publishes to queue"
+        kind = target.kind().as_str(),
+        target = target.arn(),
+        max_message_bytes = target.limits().max_message_bytes,
+        has_claim_check = sink.claim_check.is_some(),
+        "sink publishes to target"
     );
-    let traces = traces.map(|traces| traces.sink(&sink.name, "aws_sqs", queue.name()));
+    let bundle = bundle(sink, &target)?;
+    let traces = traces.map(|traces| traces.sink(&sink.name, target.kind().system(), target.name()));
     Ok(Sink {
         name: sink.name.clone(),
         selection: sink.selection.clone(),
-        keeps_order: queue.is_fifo(),
-        publisher: queue,
-        limits: sqs::LIMITS,
-        bundle: sink.bundle,
+        keeps_order: target.kind().keeps_order(),
+        limits: target.limits().of_request(),
+        bundle,
         guarantee: sink.guarantee,
+        publisher: target,
         max_in_flight: sink.max_in_flight,
         max_window: sink.max_window,
         drain_timeout,

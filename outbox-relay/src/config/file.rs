@@ -2,6 +2,7 @@
 
 mod database;
 mod sink;
+mod target;
 
 use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use toml::Table;
 
 use self::{database::DatabaseTable, sink::SinkTable};
-use super::{Config, Fault};
+use super::{Config, Fault, SinkConfig};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,7 +76,7 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
         ));
     }
     let mut names = HashSet::new();
-    let mut sinks = Vec::new();
+    let mut sinks: Vec<SinkConfig> = Vec::new();
     for (index, table) in file.sinks.into_iter().enumerate() {
         let sink = sink::read(index, table)?;
         if !names.insert(sink.name.clone()) {
@@ -84,6 +85,10 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
                 sink.name
             );
             return Err((format!("sink[{index}].name"), problem));
+        }
+        if let Some(other) = sinks.iter().find(|other| other.target == sink.target) {
+            let problem = same_target(&other.name, &sink.name);
+            return Err((format!("sink[{index}].{}", sink.target.key()), problem));
         }
         sinks.push(sink);
     }
@@ -95,6 +100,14 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
         lease: Duration::from_secs(lease_secs.unsigned_abs()),
         sinks,
     })
+}
+
+/// What is wrong with two sinks of one target.
+pub(crate) fn same_target(one: &str, other: &str) -> String {
+    format!(
+        "is the target of sink `{one}` and of sink `{other}`, which would send the same events twice or keys out of \
+         order; give each its own target, or make them one sink with lists in `match`"
+    )
 }
 
 /// What the reader says, without the value: it may be a secret that stands at the wrong key.

@@ -59,6 +59,33 @@ fn a_file_is_read_with_its_defaults() {
 }
 
 #[test]
+fn each_kind_of_target_and_a_claim_check_are_read() {
+    let read = |table: &str| {
+        let text = format!("[database]\nurl = \"postgres://h/d\"\n[[sink]]\nname = \"a\"\n{table}");
+        Config::parse(&text, environment).unwrap().sinks.remove(0)
+    };
+    let sns = read("sns = { topic = \"t.fifo\" }");
+    assert_eq!((sns.target.key(), sns.claim_check), ("sns.topic", None));
+    let bus = read(
+        "eventbridge = { bus = \"default\" }\nclaim_check = { bucket = \"my.bucket-1\", prefix = \"a/b_c\", above_bytes = 1024 }",
+    );
+    assert_eq!(
+        bus.target,
+        TargetConfig::EventBridge {
+            bus: "default".to_owned()
+        }
+    );
+    assert_eq!(
+        bus.claim_check,
+        Some(ClaimCheckConfig {
+            bucket: "my.bucket-1".to_owned(),
+            prefix: "a/b_c".to_owned(),
+            above_bytes: Some(1_024)
+        })
+    );
+}
+
+#[test]
 fn each_fault_names_its_key_and_the_fix() {
     let change = |from: &str, to: &str| {
         assert!(GOOD.contains(from), "{from}");
@@ -102,7 +129,60 @@ fn each_fault_names_its_key_and_the_fix() {
             "sink[1].name",
             "lower-case",
         ),
-        (change("sqs = { queue = \"tap\" }", ""), "sink[1].sqs", "is missing"),
+        (
+            change("sqs = { queue = \"tap\" }", ""),
+            "sink[1]",
+            "one of sqs = { queue = \"…\" }, sns = { topic = \"…\" } and eventbridge = { bus = \"…\" }",
+        ),
+        (
+            change(
+                "sqs = { queue = \"tap\" }",
+                "sqs = { queue = \"tap\" }\nsns = { topic = \"t\" }",
+            ),
+            "sink[1]",
+            "has sqs and sns; a sink has one target",
+        ),
+        (
+            change("sqs = { queue = \"tap\" }", "sns = { topic = \"\" }"),
+            "sink[1].sns.topic",
+            "is empty",
+        ),
+        (
+            change("sqs = { queue = \"tap\" }", "eventbridge = { bus = \"\" }"),
+            "sink[1].eventbridge.bus",
+            "is empty",
+        ),
+        (
+            change("sqs = { queue = \"tap\" }", "sns = { queue = \"t\" }"),
+            "sink[1].sns.queue",
+            "unknown field",
+        ),
+        (
+            change("sqs = { queue = \"tap\" }", "sqs = { queue = \"q.fifo\" }"),
+            "sink[1].sqs.queue",
+            "sink `commands` and of sink `tap`",
+        ),
+        (
+            change("start = \"now\"", "claim_check = { bucket = \"No\" }"),
+            "sink[1].claim_check.bucket",
+            "S3 bucket",
+        ),
+        (
+            change(
+                "start = \"now\"",
+                "claim_check = { bucket = \"bucket\", prefix = \"a/../b\" }",
+            ),
+            "sink[1].claim_check.prefix",
+            "no slash at either end",
+        ),
+        (
+            change(
+                "start = \"now\"",
+                "claim_check = { bucket = \"bucket\", above_bytes = 1023 }",
+            ),
+            "sink[1].claim_check.above_bytes",
+            "1024 to 1048576",
+        ),
         (
             change("invoice.create.*", "Invoice.*"),
             "sink[0].match.type",
@@ -213,6 +293,15 @@ fn a_secret_at_the_wrong_key_is_not_shown() {
         "name = \"a\"\nmax_window = \"env:SECRET\"",
         "name = \"a\"\nmax_in_flight = \"env:SECRET\"",
         "name = \"a\"\nsqs = { queue = [\"env:SECRET\"] }",
+        "name = \"a\"\nsns = \"env:SECRET\"",
+        "name = \"a\"\nsns = { topic = [\"env:SECRET\"] }",
+        "name = \"a\"\neventbridge = { bus = [\"env:SECRET\"] }",
+        "name = \"a\"\nsqs = { queue = \"env:SECRET\" }\nsns = { topic = \"env:SECRET\" }",
+        "name = \"a\"\nsqs = { queue = \"q\" }\nclaim_check = \"env:SECRET\"",
+        "name = \"a\"\nsqs = { queue = \"q\" }\nclaim_check = { bucket = \"env:SECRET\" }",
+        "name = \"a\"\nsqs = { queue = \"q\" }\nclaim_check = { bucket = \"bucket\", prefix = \"env:SECRET\" }",
+        "name = \"a\"\nsqs = { queue = \"q\" }\nclaim_check = { bucket = \"bucket\", above_bytes = \"env:SECRET\" }",
+        "name = \"a\"\nsqs = { queue = \"env:SECRET\" }\n[[sink]]\nname = \"b\"\nsqs = { queue = \"env:SECRET\" }",
     ];
     let texts = keys.iter().map(|text| (*text).to_owned());
     let in_sink = sinks

@@ -1,6 +1,6 @@
 //! The rows of a run, a bounded page at a time.
 
-use sqlx::{Row as _, postgres::PgRow};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
@@ -80,15 +80,25 @@ pub struct PageLimits {
 /// Whatever the database says, and [`sqlx::Error::Protocol`] when the next xid is not near the
 /// snapshot, which would mean that the connection is in a transaction.
 pub async fn look(connection: &mut Session, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
-    // The statement's snapshot is taken before its expressions run, so last_value is the later one.
-    // age() is the way to the next xid without taking one (Postgres documentation, "Transaction ID
-    // and Snapshot Information Functions"); 3 is the first normal xid.
-    let row = statement(
-        "select pg_current_snapshot()::text, age('3'::xid),
-                (select case when is_called then last_value else 0 end from oncebox.event_seq)",
-    )
-    .fetch_one(connection)
-    .await?;
+    horizon(&statement(LOOK).fetch_one(connection).await?, seq_before)
+}
+
+/// As [`look`], on a connection without a session: for commands. As the first statement of a
+/// repeatable transaction it shows that transaction's own snapshot.
+///
+/// # Errors
+/// As [`look`].
+pub async fn look_on(connection: &mut PgConnection, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
+    horizon(&sqlx::query(LOOK).fetch_one(connection).await?, seq_before)
+}
+
+// The statement's snapshot is taken before its expressions run, so last_value is the later one.
+// age() is the way to the next xid without taking one (Postgres documentation, "Transaction ID and
+// Snapshot Information Functions"); 3 is the first normal xid.
+const LOOK: &str = "select pg_current_snapshot()::text, age('3'::xid),
+       (select case when is_called then last_value else 0 end from oncebox.event_seq)";
+
+fn horizon(row: &PgRow, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
     let text: String = row.try_get(0)?;
     let snapshot: Snapshot = text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     let next_xid = next_xid(&snapshot, row.try_get(1)?);
@@ -119,10 +129,18 @@ fn next_xid(snapshot: &Snapshot, age: i32) -> Xid {
 /// # Errors
 /// Whatever the database says.
 pub async fn sequence_position(connection: &mut Session) -> Result<Seq, sqlx::Error> {
-    statement("select case when is_called then last_value else 0 end from oncebox.event_seq")
-        .fetch_value(connection)
-        .await
+    statement(SEQUENCE_POSITION).fetch_value(connection).await
 }
+
+/// As [`sequence_position`], on a connection without a session.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn sequence_position_on(connection: &mut PgConnection) -> Result<Seq, sqlx::Error> {
+    sqlx::query_scalar(SEQUENCE_POSITION).fetch_one(connection).await
+}
+
+const SEQUENCE_POSITION: &str = "select case when is_called then last_value else 0 end from oncebox.event_seq";
 
 /// Reads the rows of `run` after `position`; `None` when there is nothing more in it.
 ///

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::database::{session::Session, statement::statement};
 
+pub(super) use row::decode;
 pub use save::save;
 
 /// How many shards a sink has; a shard is 16 of the 256 buckets.
@@ -165,7 +166,7 @@ pub async fn claim(
     let mut claims: Vec<Claim> = Vec::new();
     for row in &rows {
         let shard = (row.try_get("shard")?, row.try_get("epoch")?);
-        let place = row::decode(row)?;
+        let place = decode(row)?;
         if row.try_get("is_foreign")? {
             return Err(StoreError::Foreign { sink: sink.to_owned() });
         }
@@ -205,7 +206,7 @@ pub async fn release(connection: &mut Session, sink: &str, held: &[(i16, i64)]) 
 }
 
 /// Whether a place lies beyond what the database has had when `now` was looked at.
-fn is_ahead(place: &Place, now: &Horizon) -> bool {
+pub(super) fn is_ahead(place: &Place, now: &Horizon) -> bool {
     let base = &place.base;
     let base_is_ahead = base.next_xid > now.next_xid || base.seq > now.seq_after;
     let target_is_ahead = place

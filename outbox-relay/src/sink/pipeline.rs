@@ -112,9 +112,7 @@ pub async fn run<P: Publisher>(
 ) -> Result<Drained, PipelineError> {
     let reader = Reader::new(claims);
     let subject = Subject {
-        sink: sink.name.clone(),
-        selection: sink.selection.clone(),
-        keeps_order: sink.keeps_order,
+        sink: Arc::clone(&sink),
         shards: reader.shards(),
     };
     let mut pipeline = Pipeline {
@@ -151,7 +149,7 @@ struct Pipeline<P> {
     held: Vec<Outgoing>,
     /// Those of them that the save under way moves over.
     saving_held: Vec<Outgoing>,
-    desk: Desk,
+    desk: Desk<P>,
     poll: Poll,
     pace: Pace,
     saving: Saving,

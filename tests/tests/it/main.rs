@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 mod claims;
+mod command;
 mod container;
 mod functions;
 mod log;
@@ -11,3 +12,4 @@ mod relay;
 mod relays;
 mod retention;
 mod road;
+mod targets;

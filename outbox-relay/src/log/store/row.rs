@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use super::Place;
 use crate::log::cursor::{Base, Horizon};
 
-pub(super) fn decode(row: &sqlx::postgres::PgRow) -> Result<Place, sqlx::Error> {
+pub(in crate::log) fn decode(row: &sqlx::postgres::PgRow) -> Result<Place, sqlx::Error> {
     let snapshot = |text: String| text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)));
     let base = Base {
         snapshot: snapshot(row.try_get("base")?)?,

@@ -16,7 +16,9 @@ use crate::{
         parked::{self, Changes},
         store::{self, Claim},
     },
+    publish::Publisher,
     sink::{
+        Sink,
         outgoing::Draft,
         reader::{Found, PageWanted},
     },
@@ -27,10 +29,8 @@ const MAX_RETRIES: i64 = 500;
 
 /// What a sink's jobs are about, the same for all of them.
 #[derive(Debug)]
-pub(super) struct Subject {
-    pub(super) sink: String,
-    pub(super) selection: Selection,
-    pub(super) keeps_order: bool,
+pub(super) struct Subject<P> {
+    pub(super) sink: Arc<Sink<P>>,
     pub(super) shards: Vec<i16>,
 }
 
@@ -74,14 +74,14 @@ pub(super) enum Done {
 
 /// A connection, and the job that is using it.
 #[derive(Debug)]
-pub(super) struct Desk {
-    subject: Arc<Subject>,
+pub(super) struct Desk<P> {
+    subject: Arc<Subject<P>>,
     idle: Option<Session>,
     busy: JoinSet<(Session, Result<Done, PipelineError>)>,
 }
 
-impl Desk {
-    pub(super) fn new(connection: Session, subject: Subject) -> Self {
+impl<P: Publisher> Desk<P> {
+    pub(super) fn new(connection: Session, subject: Subject<P>) -> Self {
         Self {
             subject: Arc::new(subject),
             idle: Some(connection),
@@ -130,7 +130,7 @@ impl Desk {
     }
 }
 
-async fn run(subject: &Subject, job: Job, connection: &mut Session) -> Result<Done, PipelineError> {
+async fn run<P: Publisher>(subject: &Subject<P>, job: Job, connection: &mut Session) -> Result<Done, PipelineError> {
     match job {
         Job::Look(mut poll) => {
             let horizon = poll.look(connection).await?;
@@ -142,23 +142,27 @@ async fn run(subject: &Subject, job: Job, connection: &mut Session) -> Result<Do
             ask_parked,
         } => read(subject, wanted, limits, ask_parked, connection).await,
         Job::Save { claims, changes } => {
-            store::save(connection, &subject.sink, &claims, &changes).await?;
+            store::save(connection, &subject.sink.name, &claims, &changes).await?;
             Ok(Done::Saved { claims, changes })
         }
         Job::Retries { loaded } => {
-            let (sink, shards) = (&subject.sink, &subject.shards);
-            let rows = parked::retries(connection, sink, shards, &loaded, subject.keeps_order, MAX_RETRIES).await?;
+            let (sink, shards) = (&subject.sink.name, &subject.shards);
+            let rows =
+                parked::retries(connection, sink, shards, &loaded, subject.sink.keeps_order, MAX_RETRIES).await?;
             let parked = parked::count(connection, sink, shards).await?;
             Ok(Done::Retries {
-                drafts: rows.into_iter().map(Draft::of).collect(),
+                drafts: rows
+                    .into_iter()
+                    .map(|row| Draft::of(row, &subject.sink.publisher))
+                    .collect(),
                 parked,
             })
         }
     }
 }
 
-async fn read(
-    subject: &Subject,
+async fn read<P: Publisher>(
+    subject: &Subject<P>,
     wanted: Box<PageWanted>,
     limits: PageLimits,
     ask_parked: bool,
@@ -166,7 +170,7 @@ async fn read(
 ) -> Result<Done, PipelineError> {
     let selection = Selection {
         shards: (wanted.shards.len() < usize::from(store::SHARDS.unsigned_abs())).then(|| wanted.shards.clone()),
-        ..subject.selection.clone()
+        ..subject.sink.selection.clone()
     };
     let page = page::read(connection, &wanted.run, &selection, wanted.position, limits).await?;
     let (rows, read_to) = page.map_or_else(|| (Vec::new(), wanted.position), |page| (page.rows, page.read_to));
@@ -176,18 +180,21 @@ async fn read(
         time_micros: row.time_micros,
     };
     let found: Vec<Found> = rows.iter().map(found).collect();
-    let parked_keys = if ask_parked && subject.keeps_order {
+    let parked_keys = if ask_parked && subject.sink.keeps_order {
         let mut keys: Vec<&str> = rows.iter().filter_map(|row| row.key.as_deref()).collect();
         keys.sort_unstable();
         keys.dedup();
-        parked::keys(connection, &subject.sink, &keys).await?
+        parked::keys(connection, &subject.sink.name, &keys).await?
     } else {
         Vec::new()
     };
     Ok(Done::Read {
         wanted,
         found,
-        drafts: rows.into_iter().map(Draft::of).collect(),
+        drafts: rows
+            .into_iter()
+            .map(|row| Draft::of(row, &subject.sink.publisher))
+            .collect(),
         read_to,
         parked_keys,
     })
