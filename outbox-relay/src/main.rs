@@ -48,6 +48,9 @@ enum Command {
         /// Print the SQL instead of running it.
         #[arg(long)]
         print: bool,
+        /// Give this role what the relay needs, and no more; with --print, print that too.
+        #[arg(long, value_name = "ROLE")]
+        grant_to: Option<String>,
         /// Where the database is: postgres://user:password@host:port/database
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: Option<SecretString>,
@@ -68,8 +71,15 @@ async fn main() -> ExitCode {
         Command::Parked(arguments) => command::parked::run(arguments).await,
         Command::Cursor(arguments) => command::cursor::run(arguments).await,
         Command::Status(arguments) => command::status::run(arguments).await,
-        Command::Migrate { print: true, .. } => command::migrate::print(),
-        Command::Migrate { database_url, tls, .. } => command::migrate::apply(database_url, &tls.into()).await,
+        Command::Migrate {
+            print: true, grant_to, ..
+        } => command::migrate::print(grant_to.as_deref()),
+        Command::Migrate {
+            database_url,
+            tls,
+            grant_to,
+            print: false,
+        } => command::migrate::apply(database_url, &tls.into(), grant_to.as_deref()).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,7 +9,7 @@ use sqlx::{
 };
 use url::Url;
 
-use crate::{PATIENCE, Stack, cleanup, unique};
+use crate::{PATIENCE, Server, Stack, cleanup, unique};
 
 const MAX_CONNECTIONS: u32 = 10;
 const APPLICATION: &str = "system-tests";
@@ -46,23 +46,40 @@ impl Database {
     /// # Errors
     /// As [`Database::create`].
     pub async fn create_empty(stack: &Stack) -> Result<Self> {
+        Self::create_at(&stack.database_url, &stack.function_database_url).await
+    }
+
+    /// Creates a database on a server of the test's own, and migrates it.
+    ///
+    /// # Errors
+    /// As [`Database::create`].
+    pub async fn create_on(server: &Server) -> Result<Self> {
+        let url = server.url("postgres");
+        let mut database = Self::create_at(&url, &url).await?;
+        // It goes with its server.
+        database.keep();
+        let mut connection = database.connect().await?;
+        oncebox_outbox::migrate(&mut connection).await.context("migrating")?;
+        Ok(database)
+    }
+
+    async fn create_at(url: &Url, function_url: &Url) -> Result<Self> {
         let name = unique("t").replace('-', "_");
-        let mut server = PgConnection::connect(stack.database_url.as_str())
-            .await
-            .context("connecting")?;
+        let mut connection = PgConnection::connect(url.as_str()).await.context("connecting")?;
         sqlx::query(AssertSqlSafe(format!("create database {name}")))
-            .execute(&mut server)
+            .execute(&mut connection)
             .await?;
-        server.close().await?;
-        let url = with_path(&stack.database_url, &name);
+        connection.close().await?;
+        let (server, function_url) = (url.clone(), with_path(function_url, &name));
+        let url = with_path(url, &name);
         Ok(Self {
             pool: PgPoolOptions::new()
                 .max_connections(MAX_CONNECTIONS)
                 .connect_lazy_with(options(&url)?),
-            function_url: with_path(&stack.function_database_url, &name),
+            function_url,
             url,
             name,
-            server: stack.database_url.clone(),
+            server,
             kept: false,
         })
     }

@@ -28,6 +28,12 @@ pub enum EnqueueError {
         /// What the database said.
         message: String,
     },
+    /// The log has no partition for the next event: nobody has added any for millions of events.
+    #[error(
+        "the log has no partition left; a running outbox-relay adds them, or by hand: \
+         select oncebox.ensure_partitions()"
+    )]
+    NoPartition,
     /// Any other error of the database, for instance a missing migration or a cut connection.
     #[error("the outbox could not be written")]
     Database(#[source] sqlx::Error),
@@ -74,6 +80,15 @@ impl Outbox {
 
 fn classify(error: sqlx::Error) -> EnqueueError {
     const INVALID_PARAMETER_VALUE: &str = "22023";
+    const CHECK_VIOLATION: &str = "23514";
+    // Postgres' way of saying that no partition takes a row; the log has no other check.
+    let is_without_partition = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+        .is_some_and(|error| error.code() == CHECK_VIOLATION && error.table() == Some("event"));
+    if is_without_partition {
+        return EnqueueError::NoPartition;
+    }
     let refusal = error
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::LazyLock};
 
-use sqlx::{PgConnection, migrate::MigrateError, migrate::Migrator};
+use sqlx::{AssertSqlSafe, PgConnection, migrate::MigrateError, migrate::Migrator};
 
 /// The migrations keep their own record in schema `oncebox`: a service that uses sqlx's migrations
 /// for its own tables must not meet ours in `_sqlx_migrations`.
@@ -24,6 +24,36 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 /// Each migration is one transaction; a cancelled call is continued by the next one.
 pub async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
     MIGRATIONS.run(connection).await
+}
+
+/// The least that the relay's role needs, for `psql` or [`grant_to_relay`].
+///
+/// It cannot write to the log's table. Another role needs `usage` on the schema alone to enqueue.
+#[must_use]
+pub fn relay_grants(role: &str) -> String {
+    let role = format!("\"{}\"", role.replace('"', "\"\""));
+    format!(
+        "grant usage on schema oncebox to {role};\n\
+         grant select on oncebox.event, oncebox.event_seq to {role};\n\
+         grant select, insert, update on oncebox.cursor to {role};\n\
+         grant select, insert, update, delete on oncebox.relay, oncebox.parked to {role};\n\
+         grant execute on function oncebox.ensure_partitions, oncebox.drop_partitions, oncebox.partition_status to {role};\n"
+    )
+}
+
+/// Gives a role what the relay needs ([`relay_grants`]), all of it or nothing.
+///
+/// # Errors
+/// The role does not exist, or the connection's role does not own the schema.
+///
+/// # Cancel safety
+/// One transaction; may run twice.
+pub async fn grant_to_relay(connection: &mut PgConnection, role: &str) -> Result<(), sqlx::Error> {
+    // Several statements in one message are one transaction.
+    sqlx::raw_sql(AssertSqlSafe(relay_grants(role)))
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// The migrations as plain SQL for a database administrator: every statement may run twice, and

@@ -6,14 +6,19 @@ use secrecy::SecretString;
 use sqlx::Connection as _;
 
 use super::{Failure, FailureKind};
-use crate::database::{Database, DatabaseFault, tls::TlsConfig};
+use crate::database::{Database, DatabaseFault, tls::TlsConfig, trouble};
 
 /// Prints the migrations as SQL.
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn print() -> Result<(), Failure> {
-    let written = std::io::stdout().write_all(oncebox_outbox::migration_sql().as_bytes());
+pub fn print(grant_to: Option<&str>) -> Result<(), Failure> {
+    let mut sql = oncebox_outbox::migration_sql();
+    if let Some(role) = grant_to {
+        sql.push_str("\n-- What the relay's role needs\n");
+        sql.push_str(&oncebox_outbox::relay_grants(role));
+    }
+    let written = std::io::stdout().write_all(sql.as_bytes());
     written.map_err(|error| Failure::new(FailureKind::Runtime, error))
 }
 
@@ -21,7 +26,7 @@ pub fn print() -> Result<(), Failure> {
 ///
 /// # Errors
 /// The URL, the connection, or what the database says.
-pub async fn apply(url: Option<SecretString>, tls: &TlsConfig) -> Result<(), Failure> {
+pub async fn apply(url: Option<SecretString>, tls: &TlsConfig, grant_to: Option<&str>) -> Result<(), Failure> {
     let url = url.ok_or_else(|| {
         let error = anyhow::anyhow!(
             "no database: pass --database-url or set DATABASE_URL (postgres://user:password@host:port/database)"
@@ -50,6 +55,14 @@ pub async fn apply(url: Option<SecretString>, tls: &TlsConfig) -> Result<(), Fai
             anyhow::Error::from(error).context("the schema could not be brought up to date"),
         )
     })?;
+    if let Some(role) = grant_to {
+        let granted = oncebox_outbox::grant_to_relay(&mut connection, role).await;
+        granted.map_err(|error| {
+            let error = anyhow::anyhow!("--grant-to: the rights were not given ({})", trouble::explain(&error));
+            Failure::new(FailureKind::Database, error)
+        })?;
+        let _ = writeln!(std::io::stderr(), "the role has what the relay needs");
+    }
     let _ = connection.close().await;
     let _ = writeln!(std::io::stderr(), "schema oncebox is up to date");
     Ok(())

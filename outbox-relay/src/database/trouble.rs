@@ -46,24 +46,19 @@ fn of_sqlstate(code: &str) -> Option<&'static str> {
     })
 }
 
+const NOT_TRUSTED: &str = "the server's certificate is signed by no authority that the relay trusts; set database.ca_file to the \
+                           authority's certificate (PEM)";
+const OTHER_NAME: &str = "the server's certificate is for another name; connect by a name that stands in it, or accept \
+                          that with database.tls = \"verify-ca\" and database.ca_file";
+
 /// By what rustls says: sqlx hands it on as text.
 fn of_tls(said: &str) -> Option<&'static str> {
     let cases = [
-        (
-            "UnknownIssuer",
-            "the server's certificate is signed by no authority that the relay trusts; set database.ca_file to the \
-             authority's certificate (PEM)",
-        ),
-        (
-            "not valid for name",
-            "the server's certificate is for another name; connect by a name that stands in it, or accept that with \
-             database.tls = \"verify-ca\" and database.ca_file",
-        ),
-        (
-            "NotValidForName",
-            "the server's certificate is for another name; connect by a name that stands in it, or accept that with \
-             database.tls = \"verify-ca\" and database.ca_file",
-        ),
+        ("UnknownIssuer", NOT_TRUSTED),
+        // Another authority of the same name.
+        ("BadSignature", NOT_TRUSTED),
+        ("not valid for name", OTHER_NAME),
+        ("NotValidForName", OTHER_NAME),
         ("Expired", "the server's certificate has expired; renew it"),
         ("expired", "the server's certificate has expired; renew it"),
         (

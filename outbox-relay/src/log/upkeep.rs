@@ -13,6 +13,9 @@ use crate::{
 };
 
 const INTERVAL: Duration = Duration::from_secs(60);
+/// After the first failure: a vacuum or a short transaction was in the way. Not again and again, since
+/// writers wait behind each attempt to drop.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
 
 /// Adds and drops partitions now and then, until told to end. Several relays may do so at once: the
 /// database lets one at a time. A failure is logged when it begins, and tried again; producers have
@@ -39,8 +42,10 @@ pub async fn keep(
                 None => tracing::info!("the log's partitions are kept again"),
             }
         }
+        let is_first = trouble.is_some() && trouble_before.is_none();
         trouble_before = trouble;
-        let _ = timeout(INTERVAL, end.cancelled()).await;
+        let pause = if is_first { FIRST_RETRY } else { INTERVAL };
+        let _ = timeout(pause, end.cancelled()).await;
     }
     Ok(())
 }

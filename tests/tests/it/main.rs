@@ -10,5 +10,6 @@ mod pipeline;
 mod promises;
 mod relay;
 mod relays;
+mod retention;
 mod road;
 mod targets;

@@ -81,3 +81,58 @@ async fn partitions_are_added_ahead_of_the_end_while_a_writer_is_open() {
     drop((writer, keeper));
     database.drop().await;
 }
+
+#[tokio::test]
+async fn a_log_without_a_partition_left_says_what_to_do() {
+    let database = Database::migrated().await;
+    let mut connection = database.connect().await;
+    connection
+        .execute("select setval('oncebox.event_seq', 16999999)")
+        .await
+        .unwrap();
+    let outbox = crate::transaction::outbox();
+    let event = crate::transaction::asked;
+    let refused = outbox.enqueue(&mut connection, event()).await.unwrap_err();
+    assert!(
+        matches!(refused, oncebox_outbox::EnqueueError::NoPartition),
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains("select oncebox.ensure_partitions()"));
+    connection.execute("select oncebox.ensure_partitions()").await.unwrap();
+    outbox.enqueue(&mut connection, event()).await.unwrap();
+    drop(connection);
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn the_printed_rights_are_those_that_are_given_and_a_name_cannot_leave_its_quotes() {
+    let sql = oncebox_outbox::relay_grants("a\"; drop schema oncebox; --");
+    assert!(sql.contains("to \"a\"\"; drop schema oncebox; --\";"), "{sql}");
+    let database = Database::migrated().await;
+    let mut connection = database.connect().await;
+    let role = format!("relay_{}", uuid::Uuid::new_v4().simple());
+    let missing = oncebox_outbox::grant_to_relay(&mut connection, &role).await;
+    assert!(missing.unwrap_err().to_string().contains("does not exist"));
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("create role {role}")))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        oncebox_outbox::grant_to_relay(&mut connection, &role).await.unwrap();
+    }
+    let may: Vec<bool> = sqlx::query_scalar(
+        "select has_table_privilege($1, t, p) from (values ('oncebox.event', 'select'), ('oncebox.parked', 'delete'),
+           ('oncebox.event', 'insert'), ('oncebox.cursor', 'delete'), ('oncebox.inbox', 'select')) v (t, p)",
+    )
+    .bind(&role)
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(may, [true, true, false, false, false]);
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("drop owned by {role}; drop role {role}")))
+        .await
+        .unwrap();
+    drop(connection);
+    database.drop().await;
+}

@@ -18,11 +18,11 @@ impl Event for Asked {
     const KIND: Kind = Kind::Command;
 }
 
-fn outbox() -> Outbox {
+pub(crate) fn outbox() -> Outbox {
     Outbox::new(Source::new("/asking").unwrap())
 }
 
-fn asked() -> NewEvent {
+pub(crate) fn asked() -> NewEvent {
     NewEvent::of(&Asked {
         text: "é \u{1F600} \"".into(),
     })

@@ -1,7 +1,7 @@
 //! A database, a queue behind a proxy, and the relay between them.
 
 use anyhow::{Result, ensure};
-use system_tests::{AwsProxy, Database, EVERYTHING, Entry, Queue, Relay, RelayConfig, Stack, until};
+use system_tests::{AwsProxy, Database, EVERYTHING, Entry, Queue, Relay, RelayConfig, Server, Stack, until};
 
 /// The sink's name in every test here.
 pub(crate) const SINK: &str = "all";
@@ -28,6 +28,18 @@ impl Scene {
 
     async fn with(stack: Stack, queue: Queue) -> Self {
         let database = Database::create(&stack).await.unwrap();
+        Self::of(stack, queue, database).await
+    }
+
+    /// On a server of the test's own, with a FIFO queue.
+    pub(crate) async fn fifo_on(server: &Server) -> Self {
+        let stack = Stack::from_env().await.unwrap();
+        let queue = Queue::fifo(&stack).await.unwrap();
+        let database = Database::create_on(server).await.unwrap();
+        Self::of(stack, queue, database).await
+    }
+
+    async fn of(stack: Stack, queue: Queue, database: Database) -> Self {
         let proxy = AwsProxy::start(&stack).await.unwrap();
         Self {
             stack,
