@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         raise StackError("no command given", "stack.py run -- COMMAND …")
-    return run.run(command, arguments.dir, _mode(), arguments.postgres, arguments.keep)
+    return run.run(command, arguments.dir, _mode(), arguments.postgres, arguments.keep, arguments.only)
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -149,7 +149,7 @@ def _selftest(arguments: argparse.Namespace) -> int:
 
 
 def _supervise(arguments: argparse.Namespace) -> int:
-    return supervisor.supervise(arguments.folder, arguments.mode, arguments.postgres, arguments.scratch)
+    return supervisor.supervise(arguments.folder, arguments.mode, arguments.postgres, arguments.scratch, arguments.only)
 
 
 def _mode() -> str:
@@ -186,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     starter = command("up", _up, "start a stack that stays")
     for starting in (runner, starter):
         starting.add_argument("--postgres", type=int, choices=(16, 18), default=16, help="version (default: 16)")
+    runner.add_argument("--only", choices=("postgres",), help="start nothing else (default: LocalStack too)")
     runner.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
     command("down", _down, "take the stack down")
     command("status", _status, "tell what runs").add_argument("--json", action="store_true")
@@ -208,4 +209,5 @@ def _parser() -> argparse.ArgumentParser:
     hidden.add_argument("mode")
     hidden.add_argument("postgres", type=int)
     hidden.add_argument("--scratch", action="store_true")
+    hidden.add_argument("--only")
     return parser

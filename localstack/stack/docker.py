@@ -31,9 +31,10 @@ def engine_answers() -> bool:
 class DockerStack:
     """The same three steps as the host's: `start`, `tend`, `stop`."""
 
-    def __init__(self, folder: Path, venv: Path, postgres_version: int, state: State) -> None:
+    def __init__(self, folder: Path, venv: Path, postgres_version: int, state: State, only: str | None = None) -> None:
         self._folder = folder
         self._venv = venv
+        self._only = [only] if only else []
         self._state = state
         self._project = "oncebox-" + hashlib.sha256(str(folder).encode()).hexdigest()[:8]
         self._env = os.environ | {
@@ -44,13 +45,13 @@ class DockerStack:
     def start(self) -> None:
         """Returns when both containers are healthy. The first time, this pulls the images."""
         say("starting containers (the first time, Docker pulls about 1.5 GB)")
-        self._compose("up", "--detach", "--wait", "--quiet-pull")
+        self._compose("up", "--detach", "--wait", "--quiet-pull", *self._only)
 
     def env(self) -> dict[str, str]:
         """What a program needs to use the stack. Functions reach Postgres by another name."""
         postgres = self._address("postgres", 5432)
-        return CREDENTIALS | {
-            "AWS_ENDPOINT_URL": f"http://{self._address('localstack', 4566)}",
+        aws = {} if self._only else CREDENTIALS | {"AWS_ENDPOINT_URL": f"http://{self._address('localstack', 4566)}"}
+        return aws | {
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "DATABASE_URL": f"postgres://{ROLE}@{postgres}/{DATABASE}",

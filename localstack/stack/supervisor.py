@@ -30,7 +30,9 @@ class StopRequested(Exception):
     """Raised wherever the supervisor is when the first signal comes."""
 
 
-def launch(folder: Path, mode: str, postgres: int, tied_to_us: bool, scratch: bool = False) -> State:
+def launch(
+    folder: Path, mode: str, postgres: int, tied_to_us: bool, scratch: bool = False, only: str | None = None
+) -> State:
     """Starts a supervisor and returns when its stack is ready; relays what it says meanwhile.
 
     With `tied_to_us` it takes the stack down when this process dies, however it dies, and
@@ -41,7 +43,7 @@ def launch(folder: Path, mode: str, postgres: int, tied_to_us: bool, scratch: bo
     with log.open("ab") as output:
         child = process.spawn(
             [sys.executable, str(HERE / "stack.py"), "supervise", str(folder), mode, str(postgres)]
-            + (["--scratch"] if scratch else []),
+            + (["--scratch"] if scratch else []) + (["--only", only] if only else []),
             death_signal=signal.SIGTERM if tied_to_us else None,
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )
@@ -90,7 +92,7 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def supervise(folder: Path, mode: str, postgres: int, scratch: bool) -> int:
+def supervise(folder: Path, mode: str, postgres: int, scratch: bool, only: str | None = None) -> int:
     """The supervisor's whole life. Its exit code is 0 after an orderly end."""
     launcher = os.getppid()
     teardown = threading.Event()
@@ -110,7 +112,7 @@ def supervise(folder: Path, mode: str, postgres: int, scratch: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     try:
-        stack = _make(folder, mode, postgres, state)
+        stack = _make(folder, mode, postgres, state, only)
         stack.start()
         state.env = stack.env()
         state.phase = "ready"
@@ -139,11 +141,11 @@ def supervise(folder: Path, mode: str, postgres: int, scratch: bool) -> int:
     return 1 if state.problem else 0
 
 
-def _make(folder: Path, mode: str, postgres: int, state: State):
+def _make(folder: Path, mode: str, postgres: int, state: State, only: str | None):
     from stack import docker, host, venv
 
     kind = docker.DockerStack if mode == "docker" else host.HostStack
-    return kind(folder, venv.stack_venv(), postgres, state)
+    return kind(folder, venv.stack_venv(), postgres, state, only)
 
 
 def _sweep(state: State) -> None:

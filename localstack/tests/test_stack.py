@@ -149,5 +149,16 @@ class ScriptTest(unittest.TestCase):
             self.assertIn("is no stack's folder", err)
         self.assertTrue((self.folder / "mine").exists())
 
+    def test_run_with_postgres_only_starts_postgres_only(self):
+        facts = self.temp / "facts"
+        code, _, err = self.finished(
+            "run", "--only", "postgres", "--", "sh", "-c",
+            f'cp "$ONCEBOX_STACK_DIR/state.json" {facts} && "$ONCEBOX_POSTGRES_BIN/psql" "$DATABASE_URL" -c "select 1"',
+        )
+        self.assertEqual(code, 0, err)
+        state = json.loads(facts.read_text())
+        self.assertEqual(set(state["processes"]), {"supervisor", "postgres"})
+        self.assertNotIn("AWS_ENDPOINT_URL", state["env"])
+
     def test_run_without_a_command_is_an_error(self):
         self.assertEqual(self.finished("run")[0], 1)
