@@ -133,7 +133,11 @@ mod tests {
         format!(r#"{{"specversion":"1.0","id":"{ID}","source":"/s","type":"a.v1",{attributes}"data":{{"Id":"x"}}}}"#)
     }
 
-    fn found(service: Service, body: &str) -> Vec<(String, Vec<Option<(String, u64)>>)> {
+    /// Key and sequence of an event that has them.
+    type Place = Option<(String, u64)>;
+
+    /// Each entry's id with its events.
+    fn found(service: Service, body: &str) -> Vec<(String, Vec<Place>)> {
         let scanners = Scanners::new();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let entries = scanners.entries(service, body.as_bytes()).map(|entry| {

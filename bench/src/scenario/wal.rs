@@ -20,10 +20,10 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Section> {
         // Written beforehand, so that it is not counted.
         bench.backlog.hold(&bench.database, load.events).await?;
         let mut connection = bench.database.connect().await?;
-        let before = position(&mut connection).await?;
+        let (before, dead_before) = (position(&mut connection).await?, dead(&mut connection).await?);
         bench.relay(&load, 1).await?;
         let bytes = position(&mut connection).await? - before;
-        dead_rows += dead(&mut connection).await?;
+        dead_rows += dead(&mut connection).await? - dead_before;
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         let (bytes, events) = (bytes as f64, load.events as f64);
         most = most.max(bytes / events);
