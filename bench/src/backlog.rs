@@ -130,7 +130,7 @@ async fn check(connection: &mut PgConnection, events: i64) -> Result<()> {
 /// The backlog's messages, made as the relay makes them.
 pub(crate) async fn messages(connection: &mut PgConnection, events: i64) -> Result<Vec<Message>> {
     let rows = sqlx::query(
-        "select seq, id, type, key, key_seq, tenant, kind, source,
+        "select seq, (bucket >> 4)::smallint as shard, id, type, key, key_seq, tenant, kind, source,
                 (extract(epoch from time) * 1000000)::bigint as time_micros, headers::text, data::text
          from oncebox.event order by seq limit $1",
     )
@@ -140,6 +140,7 @@ pub(crate) async fn messages(connection: &mut PgConnection, events: i64) -> Resu
     let message = |row: &sqlx::postgres::PgRow| -> Result<Message> {
         Ok(Message::of(Row {
             seq: row.try_get("seq")?,
+            shard: row.try_get("shard")?,
             id: row.try_get::<Uuid, _>("id")?,
             event_type: row.try_get("type")?,
             key: row.try_get("key")?,

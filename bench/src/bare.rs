@@ -9,8 +9,12 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
-use outbox_relay::publish::{Message, sqs};
+use aws_config::{retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_sqs::{
+    Client,
+    types::{MessageAttributeValue, SendMessageBatchRequestEntry},
+};
+use outbox_relay::publish::Message;
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
@@ -33,6 +37,9 @@ pub(crate) struct Arguments {
     database_url: String,
 }
 
+/// Amazon SQS API reference, `SendMessageBatch`.
+const MAX_ENTRIES: usize = 10;
+
 /// What the sending took.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Spent {
@@ -53,14 +60,12 @@ pub(crate) async fn send(arguments: Arguments) -> Result<()> {
     );
     let is_fifo = arguments.queue_url.ends_with(".fifo");
     // Entries are made beforehand: a request then costs what the SDK costs and nothing else.
-    let batches = messages
-        .chunks(sqs::LIMITS.max_entries)
-        .map(|batch| entries(batch, is_fifo));
+    let batches = messages.chunks(MAX_ENTRIES).map(|batch| entries(batch, is_fifo));
     let batches: Vec<Vec<SendMessageBatchRequestEntry>> = batches.collect::<Result<_>>()?;
     drop(messages);
 
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-    let client = sqs::client(&aws);
+    let client = client(&aws);
     // Let the allocator's and the database's aftermath pass.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let before = process::cpu_secs(std::process::id())?;
@@ -89,6 +94,19 @@ pub(crate) async fn send(arguments: Arguments) -> Result<()> {
     };
     crate::say(&serde_json::to_string(&spent)?);
     Ok(())
+}
+
+/// A client with the relay's settings: no retries, and timeouts, which cost a timer per request.
+fn client(aws: &aws_config::SdkConfig) -> Client {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_timeout(Duration::from_secs(10))
+        .build();
+    let config = aws_sdk_sqs::config::Builder::from(aws)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts)
+        .build();
+    Client::from_conf(config)
 }
 
 fn entries(batch: &[Message], is_fifo: bool) -> Result<Vec<SendMessageBatchRequestEntry>> {

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from stack import process
-from stack.localstack import CREDENTIALS, REGION, LocalStack
+from stack.localstack import ACCOUNT, LocalStack
+from stack.plan import Plan
 from stack.postgres import Postgres
 from stack.report import StackError, say
 from stack.state import State
@@ -18,12 +19,12 @@ HOLD_POSTGRES = "postgres.hold"
 class HostStack:
     """`start`, then `tend` every now and then, then `stop`."""
 
-    def __init__(self, folder: Path, venv: Path, postgres_version: int, state: State, only: str | None = None) -> None:
+    def __init__(self, folder: Path, venv: Path, plan: Plan, state: State) -> None:
         self._folder = folder
         self._venv = venv
         self._state = state
-        self._postgres = Postgres(venv, postgres_version, folder)
-        self._localstack = None if only == "postgres" else LocalStack(venv, folder)
+        self._postgres = Postgres(plan.postgres, folder)
+        self._localstack = None if plan.only_postgres else LocalStack(venv, folder)
 
     def start(self) -> None:
         """Returns when all answer."""
@@ -45,10 +46,8 @@ class HostStack:
 
     def env(self) -> dict[str, str]:
         """What a program needs to use the stack."""
-        aws = CREDENTIALS | {"AWS_ENDPOINT_URL": self._localstack.url} if self._localstack else {}
+        aws = {"AWS_ENDPOINT_URL": self._localstack.url} | ACCOUNT if self._localstack else {}
         return aws | {
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
             "DATABASE_URL": self._postgres.url,
             "ONCEBOX_FUNCTION_DATABASE_URL": self._postgres.url,
             "ONCEBOX_STACK": "host",
@@ -70,7 +69,7 @@ class HostStack:
             raise StackError(f"LocalStack died; {self._folder}/logs/localstack.log says why")
 
     def stop(self, hard: bool) -> None:
-        """Ends both and removes what lies outside the stack's folder."""
+        """Ends all and removes what lies outside the stack's folder."""
         if self._localstack:
             self._localstack.end(hard)
         # What functions had started themselves is now this process's.

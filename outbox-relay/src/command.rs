@@ -1,7 +1,16 @@
 //! The subcommands, and what their exit codes mean.
 
+pub mod confirm;
+pub mod connection;
+pub mod cursor;
+pub mod health;
 pub mod migrate;
+pub mod output;
+pub mod parked;
 pub mod run;
+mod sinks;
+pub mod status;
+mod table;
 
 use std::{fmt, process::ExitCode};
 
@@ -30,6 +39,25 @@ impl Failure {
             kind,
             error: error.into(),
         }
+    }
+
+    /// A statement failed: what stands in the way and what to do, where that is known.
+    pub(crate) fn of_database(error: sqlx::Error) -> Self {
+        let (code, said) = match &error {
+            sqlx::Error::Database(database) => (
+                database.code().map(std::borrow::Cow::into_owned),
+                database.message().to_owned(),
+            ),
+            other => (None, other.to_string()),
+        };
+        let hint = match code.as_deref() {
+            Some("55P03") => "; somebody has held a lock for 10 s: see pg_locks, then try again",
+            Some("40001" | "40P01") => "; somebody changed the same rows at the same time: try again",
+            Some("42501") => "; run this with a role that has the rights listed in docs/OPERATIONS.md",
+            Some("25006") => "; this database is read-only: use the primary",
+            _ => "",
+        };
+        Self::new(FailureKind::Runtime, anyhow::anyhow!("the database says: {said}{hint}"))
     }
 
     /// The exit code.

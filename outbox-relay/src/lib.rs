@@ -15,12 +15,15 @@
 //!   window and loses nothing.
 //!
 //! # Reading order
-//! [`log`], [`sink`], [`publish`]; then [`config`], [`telemetry`] and [`command`].
+//! [`log`], [`sink`], [`publish`]; then [`config`], [`telemetry`], [`command`] and [`parked`] (what a
+//! person may do with events that were set aside).
 
 pub mod command;
 pub mod config;
 pub mod database;
+pub mod lease;
 pub mod log;
+pub mod parked;
 pub mod publish;
 pub mod sink;
 pub mod telemetry;

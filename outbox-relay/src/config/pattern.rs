@@ -5,7 +5,7 @@
 ///
 /// # Errors
 /// What is wrong with the glob.
-pub(super) fn like(glob: &str) -> Result<String, &'static str> {
+pub(crate) fn like(glob: &str) -> Result<String, &'static str> {
     if glob.is_empty() {
         return Err("an empty pattern matches no type; write `*` for all");
     }

@@ -1,12 +1,19 @@
 //! The cursor's row: one per sink and shard, written only by the holder of its epoch.
 
-use sqlx::{PgConnection, Row as _};
+mod row;
+mod save;
+
+use sqlx::Row as _;
 
 use super::{
     Seq,
     cursor::{Base, Horizon, Run},
     page,
 };
+use crate::database::{session::Session, statement::statement};
+
+pub(super) use row::decode;
+pub use save::save;
 
 /// How many shards a sink has; a shard is 16 of the 256 buckets.
 pub const SHARDS: i16 = 16;
@@ -58,15 +65,23 @@ pub enum StoreError {
     /// restored from a backup or is another one. Going on would pass by what is written from now on.
     #[error(
         "the cursors of sink `{sink}` are ahead of this database: it was restored, or is a copy of another one. \
-         Nothing was published. To publish its whole log again (consumers skip what they have had), run: \
-         delete from oncebox.cursor where sink = '{sink}'"
+         Nothing was published. Run `outbox-relay cursor rebase`, which tells what will be published again"
     )]
     Ahead {
         /// The sink's name.
         sink: String,
     },
-    /// Another relay holds the shard now; nothing was written.
-    #[error("another relay has taken over sink `{sink}`")]
+    /// The cursor counts the transactions of another cluster.
+    #[error(
+        "the cursors of sink `{sink}` belong to another database cluster: this one was restored from a dump, \
+         or is a clone. Nothing was published. Run `outbox-relay cursor rebase`, which tells what will be published again"
+    )]
+    Foreign {
+        /// The sink's name.
+        sink: String,
+    },
+    /// Another relay holds a shard now, or somebody moved its cursor; nothing was written.
+    #[error("sink `{sink}`: a shard's cursor was taken over or moved")]
     Superseded {
         /// The sink's name.
         sink: String,
@@ -76,29 +91,24 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
 }
 
-/// Takes over all shards of `sink`, creating their cursors if the sink is new, and returns them
-/// grouped by the place they stand at.
-///
-/// Raising the epoch ends the claim of whoever held it: its next write fails.
+/// Creates the cursors of a sink that has none.
 ///
 /// # Errors
-/// Whatever the database says; nothing is taken over then. [`StoreError::Ahead`] when a cursor does
-/// not belong to this database.
-pub async fn claim(
-    connection: &mut PgConnection,
-    sink: &str,
-    owner: &str,
-    start: Start,
-) -> Result<Vec<Claim>, StoreError> {
+/// Whatever the database says.
+///
+/// # Cancel safety
+/// All cursors are created or none.
+pub async fn prepare(connection: &mut Session, sink: &str, start: Start) -> Result<(), StoreError> {
     let seq_before = page::sequence_position(connection).await?;
     let now = page::look(connection, seq_before).await?;
     let first = match start {
         Start::Beginning => Base::beginning(),
-        Start::Now => Base::at(now.clone()),
+        Start::Now => Base::at(now),
     };
-    sqlx::query(
-        "insert into oncebox.cursor (sink, shard, base, base_next_xid, base_seq, base_open_floor, base_floors, position)
-         select $1, shard, $2::pg_snapshot, $3, $4, $5, $6, 0 from generate_series(0, $7 - 1) shard
+    statement(
+        "insert into oncebox.cursor (sink, shard, base, base_next_xid, base_seq, base_open_floor, base_floors, position, system_id)
+         select $1, shard, $2::pg_snapshot, $3, $4, $5, $6, 0, (select system_identifier from pg_control_system())
+         from generate_series(0, $7 - 1) shard
          on conflict do nothing",
     )
     .bind(sink)
@@ -110,15 +120,46 @@ pub async fn claim(
     .bind(i32::from(SHARDS))
     .execute(&mut *connection)
     .await?;
-    let rows = sqlx::query(
-        "with taken as (
-           update oncebox.cursor set epoch = epoch + 1, owner = $2, updated_at = now() where sink = $1 returning *)
+    Ok(())
+}
+
+/// Takes over free shards of `sink`, each named with the epoch at which it was seen to be free, and
+/// returns those that are now this relay's, grouped by the place they stand at. What somebody else
+/// has taken in the meantime is left out, and so is everything when relay `me` is not on the list.
+///
+/// Raising the epoch ends the claim of whoever held it: its next write fails.
+///
+/// # Errors
+/// Whatever the database says; nothing is taken over then. [`StoreError::Ahead`] and
+/// [`StoreError::Foreign`] when a cursor does not belong to this database.
+pub async fn claim(
+    connection: &mut Session,
+    sink: &str,
+    me: &str,
+    free: &[(i16, i64)],
+) -> Result<Vec<Claim>, StoreError> {
+    let seq_before = page::sequence_position(connection).await?;
+    let now = page::look(connection, seq_before).await?;
+    let (shards, epochs): (Vec<i16>, Vec<i64>) = free.iter().copied().unzip();
+    // The lock on the relay's own row keeps others from declaring it dead in the middle.
+    let rows = statement(
+        "with me as (select id from oncebox.relay where id = $2 for share),
+         taken as (
+           update oncebox.cursor c
+           set epoch = c.epoch + 1, owner = me.id, updated_at = now(),
+               system_id = coalesce(c.system_id, (select system_identifier from pg_control_system()))
+           from me, unnest($3::smallint[], $4::bigint[]) as free (shard, epoch)
+           where c.sink = $1 and c.shard = free.shard and c.epoch = free.epoch
+           returning c.*)
          select shard, epoch, base::text, base_next_xid, base_seq, base_open_floor, base_floors,
-                target::text, target_next_xid, target_seq, target_high, position
+                target::text, target_next_xid, target_seq, target_high, position,
+                system_id <> (select system_identifier from pg_control_system()) as is_foreign
          from taken order by shard",
     )
     .bind(sink)
-    .bind(owner)
+    .bind(me)
+    .bind(&shards)
+    .bind(&epochs)
     .fetch_all(connection)
     .await?;
 
@@ -126,6 +167,9 @@ pub async fn claim(
     for row in &rows {
         let shard = (row.try_get("shard")?, row.try_get("epoch")?);
         let place = decode(row)?;
+        if row.try_get("is_foreign")? {
+            return Err(StoreError::Foreign { sink: sink.to_owned() });
+        }
         if is_ahead(&place, &now) {
             return Err(StoreError::Ahead { sink: sink.to_owned() });
         }
@@ -141,8 +185,28 @@ pub async fn claim(
     Ok(claims)
 }
 
+/// Frees shards that this relay holds under these epochs, for others to take at once. Their work has
+/// ended and their cursors are written.
+///
+/// # Errors
+/// Whatever the database says; the shards are free when the relay's lease is over.
+pub async fn release(connection: &mut Session, sink: &str, held: &[(i16, i64)]) -> Result<(), sqlx::Error> {
+    let (shards, epochs): (Vec<i16>, Vec<i64>) = held.iter().copied().unzip();
+    statement(
+        "update oncebox.cursor c set owner = null, updated_at = now()
+         from unnest($2::smallint[], $3::bigint[]) as held (shard, epoch)
+         where c.sink = $1 and c.shard = held.shard and c.epoch = held.epoch",
+    )
+    .bind(sink)
+    .bind(&shards)
+    .bind(&epochs)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Whether a place lies beyond what the database has had when `now` was looked at.
-fn is_ahead(place: &Place, now: &Horizon) -> bool {
+pub(super) fn is_ahead(place: &Place, now: &Horizon) -> bool {
     let base = &place.base;
     let base_is_ahead = base.next_xid > now.next_xid || base.seq > now.seq_after;
     let target_is_ahead = place
@@ -150,82 +214,4 @@ fn is_ahead(place: &Place, now: &Horizon) -> bool {
         .as_ref()
         .is_some_and(|(target, position)| target.next_xid > now.next_xid || *position > now.seq_after);
     base_is_ahead || target_is_ahead
-}
-
-/// Writes the place that a claim's shards have reached.
-///
-/// One statement, so all shards move or none does.
-///
-/// # Errors
-/// [`StoreError::Superseded`] when another relay has raised an epoch.
-///
-/// # Cancel safety
-/// A cancelled call may have written; the place is then behind nothing that was published.
-pub async fn save(connection: &mut PgConnection, claim: &Claim) -> Result<(), StoreError> {
-    let (shards, epochs): (Vec<i16>, Vec<i64>) = claim.shards.iter().copied().unzip();
-    let base = &claim.place.base;
-    let target = claim.place.under_way.as_ref();
-    // The condition on the count makes it all or nothing: a shard lost means no shard is written.
-    let written = sqlx::query(
-        "with mine as (
-           select c.sink, c.shard from oncebox.cursor c
-           join unnest($2::smallint[], $3::bigint[]) as held (shard, epoch) using (shard)
-           where c.sink = $1 and c.epoch = held.epoch
-           order by c.shard for update of c)
-         update oncebox.cursor c
-         set base = $4::pg_snapshot, base_next_xid = $5, base_seq = $6, base_open_floor = $7, base_floors = $8,
-             target = $9::pg_snapshot, target_next_xid = $10, target_seq = $11, target_high = $12, position = $13,
-             updated_at = now()
-         from mine
-         where c.sink = mine.sink and c.shard = mine.shard
-           and (select count(*) from mine) = cardinality($2::smallint[])",
-    )
-    .bind(&claim.sink)
-    .bind(&shards)
-    .bind(&epochs)
-    .bind(base.snapshot.to_string())
-    .bind(base.next_xid)
-    .bind(base.seq)
-    .bind(base.open_floor)
-    .bind(&base.floors)
-    .bind(target.map(|(horizon, _)| horizon.snapshot.to_string()))
-    .bind(target.map(|(horizon, _)| horizon.next_xid))
-    .bind(target.map(|(horizon, _)| horizon.seq_before))
-    .bind(target.map(|(horizon, _)| horizon.seq_after))
-    .bind(target.map_or(0, |(_, position)| *position))
-    .execute(connection)
-    .await?
-    .rows_affected();
-    if usize::try_from(written) == Ok(claim.shards.len()) {
-        Ok(())
-    } else {
-        Err(StoreError::Superseded {
-            sink: claim.sink.clone(),
-        })
-    }
-}
-
-fn decode(row: &sqlx::postgres::PgRow) -> Result<Place, sqlx::Error> {
-    let snapshot = |text: String| text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)));
-    let base = Base {
-        snapshot: snapshot(row.try_get("base")?)?,
-        next_xid: row.try_get("base_next_xid")?,
-        seq: row.try_get("base_seq")?,
-        open_floor: row.try_get("base_open_floor")?,
-        floors: row.try_get("base_floors")?,
-    };
-    let target: Option<String> = row.try_get("target")?;
-    let under_way = match target {
-        None => None,
-        Some(text) => {
-            let horizon = Horizon {
-                snapshot: snapshot(text)?,
-                next_xid: row.try_get("target_next_xid")?,
-                seq_before: row.try_get("target_seq")?,
-                seq_after: row.try_get("target_high")?,
-            };
-            Some((horizon, row.try_get("position")?))
-        }
-    };
-    Ok(Place { base, under_way })
 }

@@ -1,113 +1,158 @@
 //! What may be sent next, in which order.
 //!
-//! Events with a lane (FIFO groups) go one at a time per lane: while one of a lane is in flight or
-//! waits for its retry, the lane's later events wait behind it and nobody else does. Events
-//! without a lane go at full width. Pure: it is told the time and what came of each event.
+//! An entry (one event, or a bundle of several) with a lane (a FIFO group) goes one at a time per
+//! lane: while one of a lane is in flight or waits for its retry, the lane's later entries wait
+//! behind it and nobody else does. Entries without a lane go at full width. Pure: it is told the time
+//! and what came of each entry.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tokio::time::Instant;
 
+use super::entry::{Entry, Item};
 use crate::publish::BatchLimits;
 
-/// An event as the lanes see it.
-pub trait Item {
-    /// The lane whose order the event keeps; `None` for no order.
-    fn lane(&self) -> Option<&str>;
-    /// What the event takes of a request, in bytes.
-    fn bytes(&self) -> usize;
-}
-
-/// An event that was sent or is to be sent, with its number of attempts so far.
-#[derive(Debug)]
-pub struct Attempt<T> {
-    /// The event.
-    pub item: T,
-    /// How often it has failed.
-    pub failures: u32,
-}
-
-/// The events that have been read and not settled, in their lanes.
+/// The entries that have been read and not settled, in their lanes.
 #[derive(Debug)]
 pub struct Lanes<T> {
-    /// Ready to go, oldest first: events without a lane, and the head of each free lane.
-    ready: VecDeque<Attempt<T>>,
-    /// Events behind the head of their lane. A lane is here exactly while its head is ready, in
+    /// Ready to go, oldest first: entries without a lane, and the head of each free lane.
+    ready: VecDeque<Entry<T>>,
+    /// Entries behind the head of their lane. A lane is here exactly while its head is ready, in
     /// flight or waiting.
-    behind: HashMap<String, VecDeque<T>>,
-    /// Failed events by the time of their next attempt; the number keeps equal times apart.
-    waiting: BTreeMap<(Instant, u64), Attempt<T>>,
+    behind: HashMap<String, VecDeque<Entry<T>>>,
+    /// Failed entries by the time of their next attempt; the number keeps equal times apart.
+    waiting: BTreeMap<(Instant, u64), Entry<T>>,
     next_number: u64,
+    /// What one entry may hold; `None` for one event.
+    bundle: Option<BatchLimits>,
     queued: usize,
     queued_bytes: usize,
 }
 
-impl<T: Item> Default for Lanes<T> {
-    fn default() -> Self {
+impl<T: Item> Lanes<T> {
+    /// Empty lanes whose entries may grow up to `bundle` while they wait for their turn.
+    #[must_use]
+    pub fn new(bundle: Option<BatchLimits>) -> Self {
         Self {
             ready: VecDeque::new(),
             behind: HashMap::new(),
             waiting: BTreeMap::new(),
             next_number: 0,
+            bundle,
             queued: 0,
             queued_bytes: 0,
         }
     }
-}
 
-impl<T: Item> Lanes<T> {
-    /// Adds an event that was read; events of a lane come in the lane's order.
-    pub fn push(&mut self, item: T) {
-        self.note_queued(&item);
-        match item.lane() {
-            None => self.ready.push_back(Attempt { item, failures: 0 }),
+    /// Adds a new entry; those of a lane come in the lane's order.
+    pub fn push(&mut self, entry: Entry<T>) {
+        self.note_queued(&entry);
+        match entry.lane() {
+            None => self.ready.push_back(entry),
             Some(lane) => {
                 if let Some(behind) = self.behind.get_mut(lane) {
-                    behind.push_back(item);
+                    behind.push_back(entry);
                 } else {
                     self.behind.insert(lane.to_owned(), VecDeque::new());
-                    self.ready.push_back(Attempt { item, failures: 0 });
+                    self.ready.push_back(entry);
                 }
             }
         }
     }
 
-    /// Takes the next request's events: at most one of a lane, oldest first. Empty when nothing may
+    /// Takes the next request's entries: at most one of a lane, oldest first. Empty when nothing may
     /// be sent now.
-    pub fn take_batch(&mut self, limits: BatchLimits, now: Instant) -> Vec<Attempt<T>> {
+    pub fn take_batch(&mut self, limits: BatchLimits, now: Instant) -> Vec<Entry<T>> {
         self.wake(now);
-        let mut batch = Vec::new();
+        let mut batch: Vec<Entry<T>> = Vec::new();
         let mut bytes = 0;
         while batch.len() < limits.max_entries
             && let Some(next) = self.ready.front()
-            && (batch.is_empty() || bytes + next.item.bytes() <= limits.max_bytes)
+            && (batch.is_empty() || (bytes + next.bytes() <= limits.max_bytes && !next.alone))
             && let Some(next) = self.ready.pop_front()
         {
-            bytes += next.item.bytes();
-            self.queued -= 1;
-            self.queued_bytes -= next.item.bytes();
+            bytes += next.bytes();
+            self.queued -= next.len();
+            self.queued_bytes -= next.held_bytes();
+            let is_alone = next.alone;
             batch.push(next);
+            if is_alone {
+                break;
+            }
         }
         batch
     }
 
-    /// Tells that a sent event is settled: its lane goes on.
-    pub fn settle(&mut self, item: &T) {
-        let Some(lane) = item.lane() else { return };
-        match self.behind.get_mut(lane).and_then(VecDeque::pop_front) {
-            Some(item) => self.ready.push_back(Attempt { item, failures: 0 }),
+    /// Tells that a sent entry is settled: its lane goes on.
+    pub fn settle(&mut self, entry: &Entry<T>) {
+        let Some(lane) = entry.lane() else { return };
+        let Some(behind) = self.behind.get_mut(lane) else {
+            return;
+        };
+        match behind.pop_front() {
+            Some(mut next) => {
+                if let Some(limits) = self.bundle {
+                    while let Some(follower) = behind.front()
+                        && next.may_take(follower, limits)
+                        && let Some(follower) = behind.pop_front()
+                    {
+                        next.take(follower);
+                    }
+                }
+                self.ready.push_back(next);
+            }
             None => {
                 self.behind.remove(lane);
             }
         }
     }
 
-    /// Tells that a sent event failed and is to be tried again at `at`: its lane waits for it.
-    pub fn retry(&mut self, mut attempt: Attempt<T>, at: Instant) {
-        self.note_queued(&attempt.item);
-        attempt.failures = attempt.failures.saturating_add(1);
-        self.waiting.insert((at, self.next_number), attempt);
-        self.next_number += 1;
+    /// Tells that a sent entry failed and is to be tried again at `at`: its lane waits for it.
+    pub fn retry(&mut self, mut entry: Entry<T>, at: Instant) {
+        entry.failures = entry.failures.saturating_add(1);
+        self.wait(entry, at);
+    }
+
+    /// Tells that a sent entry failed for a reason that may be a neighbour's: it is sent again by
+    /// itself, a bundle taken apart. Its lane waits for all of it, in order.
+    pub fn isolate(&mut self, entry: Entry<T>, at: Instant) {
+        let failures = entry.failures;
+        let lane = entry.lane().map(str::to_owned);
+        let mut singles = entry.into_items().map(|item| {
+            let mut single = Entry::of(item);
+            (single.failures, single.alone) = (failures, true);
+            single
+        });
+        let Some(first) = singles.next() else { return };
+        let rest: Vec<Entry<T>> = singles.collect();
+        self.wait(first, at);
+        match lane.and_then(|lane| self.behind.get_mut(&lane)) {
+            Some(behind) => {
+                for single in rest.into_iter().rev() {
+                    self.queued += single.len();
+                    self.queued_bytes += single.held_bytes();
+                    behind.push_front(single);
+                }
+            }
+            None => {
+                for single in rest {
+                    self.wait(single, at);
+                }
+            }
+        }
+    }
+
+    /// Closes the lane of an entry that was sent and will not be sent again: returns what was behind
+    /// it, in order. The lane is free for what is pushed from now on.
+    pub fn close(&mut self, entry: &Entry<T>) -> Vec<T> {
+        let behind = entry.lane().and_then(|lane| self.behind.remove(lane));
+        let mut followers = Vec::new();
+        for entry in behind.into_iter().flatten() {
+            self.queued -= entry.len();
+            self.queued_bytes -= entry.held_bytes();
+            followers.extend(entry.into_items());
+        }
+        followers
     }
 
     /// Events that are held here: ready, waiting or behind another.
@@ -116,22 +161,28 @@ impl<T: Item> Lanes<T> {
         self.queued
     }
 
-    /// Bytes of the events that are held here.
+    /// Bytes of memory that the events take that are held here.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
 
-    /// Events that could be sent now, as of the last [`Lanes::take_batch`].
+    /// Entries that could be sent now, as of the last [`Lanes::take_batch`].
     #[must_use]
     pub fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// When the next failed event is due.
+    /// When the next failed entry is due.
     #[must_use]
     pub fn next_retry(&self) -> Option<Instant> {
         self.waiting.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn wait(&mut self, entry: Entry<T>, at: Instant) {
+        self.note_queued(&entry);
+        self.waiting.insert((at, self.next_number), entry);
+        self.next_number += 1;
     }
 
     fn wake(&mut self, now: Instant) {
@@ -142,9 +193,9 @@ impl<T: Item> Lanes<T> {
         }
     }
 
-    fn note_queued(&mut self, item: &T) {
-        self.queued += 1;
-        self.queued_bytes += item.bytes();
+    fn note_queued(&mut self, entry: &Entry<T>) {
+        self.queued += entry.len();
+        self.queued_bytes += entry.held_bytes();
     }
 }
 

@@ -1,134 +1,102 @@
 //! The loop that reads, sends and saves.
 //!
-//! One task owns everything that is decided; only requests run beside it. It acts until there is
-//! nothing to do, then waits for the first of: a request's answer, a retry that is due, the next
-//! look at the log, the end.
+//! One task owns everything that is decided; requests and one job of the database run beside it. It
+//! acts until there is nothing to do, then waits for the first of: a request's answer, the job's end,
+//! something that is due, the end.
 
-mod outgoing;
+mod drain;
+mod job;
+mod outcome;
 mod poll;
 mod saving;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use sqlx::PgConnection;
-use tokio::{
-    task::JoinSet,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    outgoing::{Outgoing, publish},
-    poll::{LONGEST, Poll},
+    job::{Desk, Done, Job, Subject},
+    poll::{LONGEST, Pace, Poll},
     saving::Saving,
 };
 use super::{
-    backoff,
-    lanes::{Attempt, Lanes},
-    window::Window,
+    Guarantee, Sink,
+    dispatch::{Answer, Dispatch, Panicked},
+    entry::Item as _,
+    outgoing::{Draft, Origin, Outgoing},
+    parking::Parking,
+    reader::{Found, PageWanted, Reader},
 };
 use crate::{
+    database::{session::Session, trouble},
+    lease::term::Lease,
     log::{
         Seq,
-        page::{self, PageLimits, Selection},
+        page::PageLimits,
         store::{Claim, StoreError},
     },
-    publish::{BatchLimits, PublishError, Publisher},
-    telemetry::metrics::SinkMetrics,
+    publish::Publisher,
 };
 
-/// Longest that one statement may take; the database is taken for lost after it.
-pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes of messages that wait to be sent; one page more may be read on top.
-const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
+const MAX_QUEUED_BYTES: usize = 24 * 1024 * 1024;
 const PAGE: PageLimits = PageLimits {
     span: 1_000,
-    max_bytes: 8 * 1024 * 1024,
+    max_bytes: 4 * 1024 * 1024,
 };
-/// Longest that reading goes on without sending anything, where a filter lets little through.
-const LONGEST_READ: Duration = Duration::from_millis(20);
-
-/// What a sink needs besides its database connection.
-#[derive(Debug)]
-pub struct Sink<P> {
-    /// The sink's name.
-    pub name: String,
-    /// Which events it wants.
-    pub selection: Selection,
-    /// Where they go.
-    pub publisher: P,
-    /// Whether the target keeps the order of keys, so that the relay must too.
-    pub keeps_order: bool,
-    /// What one request may hold.
-    pub limits: BatchLimits,
-    /// Requests in flight at once.
-    pub max_in_flight: usize,
-    /// Most events between the oldest that is not settled and the youngest that was read: how many
-    /// may pass a stuck one, and so the most that a crash can make the relay publish again.
-    pub max_window: usize,
-    /// Longest that a drain waits for answers.
-    pub drain_timeout: Duration,
-    /// What is counted.
-    pub metrics: SinkMetrics,
-}
-
-impl<P: Clone> Sink<P> {
-    /// The same sink, wanting the events of some shards only.
-    #[must_use]
-    pub fn for_shards(&self, shards: Vec<i16>) -> Self {
-        Self {
-            name: self.name.clone(),
-            selection: Selection {
-                shards: Some(shards),
-                ..self.selection.clone()
-            },
-            publisher: self.publisher.clone(),
-            keeps_order: self.keeps_order,
-            limits: self.limits,
-            max_in_flight: self.max_in_flight,
-            max_window: self.max_window,
-            drain_timeout: self.drain_timeout,
-            metrics: self.metrics.clone(),
-        }
-    }
-}
+/// How often it is asked whether parked events are to be sent again, where there are any.
+const ASK_FOR_RETRIES: Duration = Duration::from_millis(500);
+/// Most parked events that are on their way again at once.
+const MAX_LOADED: usize = 2_000;
 
 /// Why a pipeline ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
     /// The database; everything that is not saved is read again.
-    #[error("database: {0}")]
+    #[error("database: {}", trouble::explain(.0))]
     Database(#[from] sqlx::Error),
     /// A statement took longer than 30 s.
     #[error("database: no answer within 30 s")]
     Timeout,
-    /// Another relay has taken over.
-    #[error("another relay has taken over sink `{sink}`")]
-    Superseded {
-        /// The sink's name.
-        sink: String,
-    },
+    /// Somebody else has a shard now, or has moved its cursor.
+    #[error("{0}")]
+    Superseded(StoreError),
     /// The cursors do not belong to this database.
     #[error("{0}")]
-    Ahead(StoreError),
-    /// A request's task panicked.
-    #[error("a request's task panicked")]
+    Elsewhere(StoreError),
+    /// A task panicked.
+    #[error("a request's or a statement's task panicked")]
     Panicked,
 }
 
 impl From<StoreError> for PipelineError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Superseded { sink } => Self::Superseded { sink },
-            StoreError::Ahead { .. } => Self::Ahead(error),
+            StoreError::Superseded { .. } => Self::Superseded(error),
+            StoreError::Ahead { .. } | StoreError::Foreign { .. } => Self::Elsewhere(error),
             StoreError::Database(error) => Self::Database(error),
         }
     }
 }
 
-type Answer = (Vec<Attempt<Outgoing>>, Vec<Result<(), PublishError>>, Duration);
+impl From<Panicked> for PipelineError {
+    fn from(Panicked: Panicked) -> Self {
+        Self::Panicked
+    }
+}
 
-/// Publishes what a claim's shards have to publish, until it is told to end; then takes no new
+/// How a pipeline ended that was asked to.
+#[derive(Debug)]
+pub struct Drained {
+    /// The connection, for what follows.
+    pub connection: Session,
+    /// Whether every request was answered. If not, what was sent may still arrive, and the shards
+    /// must not be handed over before the lease is over.
+    pub is_clean: bool,
+}
+
+/// Publishes what the claims' shards have to publish, until it is told to end; then takes no new
 /// events, waits for the answers that are out and saves.
 ///
 /// When it returns, no request is in flight.
@@ -137,230 +105,239 @@ type Answer = (Vec<Attempt<Outgoing>>, Vec<Result<(), PublishError>>, Duration);
 /// See [`PipelineError`]. The cursor is where it was last saved.
 pub async fn run<P: Publisher>(
     sink: Arc<Sink<P>>,
-    claim: Claim,
-    connection: &mut PgConnection,
+    claims: Vec<Claim>,
+    connection: Session,
+    lease: Lease,
     end: &CancellationToken,
-) -> Result<(), PipelineError> {
+) -> Result<Drained, PipelineError> {
+    let reader = Reader::new(claims);
+    let subject = Subject {
+        sink: Arc::clone(&sink),
+        shards: reader.shards(),
+    };
     let mut pipeline = Pipeline {
-        poll: in_time(Poll::begin(connection)).await?,
-        window: Window::at(claim.place.clone()),
-        lanes: Lanes::default(),
-        requests: JoinSet::new(),
-        saving: Saving::new(claim),
+        dispatch: Dispatch::new(Arc::clone(&sink), lease),
+        // What earlier holders have parked shows with the first answer.
+        parking: Parking::new(true),
+        held: Vec::new(),
+        saving_held: Vec::new(),
+        reader,
+        desk: Desk::new(connection, subject),
+        poll: Poll::new(),
+        pace: Pace::new(),
+        saving: Saving::new(),
+        high: 0,
+        ask_for_retries: Instant::now(),
         sink,
     };
-    let result = pipeline.work(connection, end).await;
+    let result = pipeline.work(end).await;
     // A successor of this pipeline must not send while an answer of ours is still out.
-    while pipeline.requests.join_next().await.is_some() {}
-    pipeline.sink.metrics.in_flight(0);
-    result
+    pipeline.dispatch.ended().await;
+    let is_clean = result?;
+    match pipeline.desk.into_connection() {
+        Some(connection) => Ok(Drained { connection, is_clean }),
+        None => Err(PipelineError::Timeout),
+    }
 }
 
 struct Pipeline<P> {
     sink: Arc<Sink<P>>,
-    window: Window,
-    lanes: Lanes<Outgoing>,
-    requests: JoinSet<Answer>,
-    saving: Saving,
+    reader: Reader,
+    dispatch: Dispatch<P>,
+    parking: Parking,
+    /// Events that are sent once the cursor has moved over them (at most once).
+    held: Vec<Outgoing>,
+    /// Those of them that the save under way moves over.
+    saving_held: Vec<Outgoing>,
+    desk: Desk<P>,
     poll: Poll,
+    pace: Pace,
+    saving: Saving,
+    /// The end of the log at the last look.
+    high: Seq,
+    ask_for_retries: Instant,
+}
+
+enum Woken {
+    Answered(Answer),
+    Done(Done),
+    Due,
 }
 
 impl<P: Publisher> Pipeline<P> {
-    async fn work(&mut self, connection: &mut PgConnection, end: &CancellationToken) -> Result<(), PipelineError> {
+    async fn work(&mut self, end: &CancellationToken) -> Result<bool, PipelineError> {
         while !end.is_cancelled() {
-            while let Some(answer) = self.requests.try_join_next() {
-                self.settle(answer.map_err(|_| PipelineError::Panicked)?);
+            while let Some(answer) = self.dispatch.answer_that_is_there() {
+                self.settle(answer?);
             }
-            self.send();
-            if self.wants_rows() {
-                self.read(connection).await?;
-                self.send();
+            self.dispatch.send();
+            if self.desk.is_idle()
+                && let Some(job) = self.next_job()
+            {
+                self.desk.start(job);
             }
-            self.save_if_due(connection).await?;
             self.report();
-            self.wait(end).await?;
+            match self.wait(end).await? {
+                Woken::Answered(answer) => self.settle(answer),
+                Woken::Done(done) => self.take(done),
+                Woken::Due => {}
+            }
         }
-        self.drain(connection).await
+        self.drain().await
     }
 
     /// Waits until there is something to do. Only waits: no arm does work that could be cut short.
-    async fn wait(&mut self, end: &CancellationToken) -> Result<(), PipelineError> {
-        let mut wake = self.poll.next.max(Instant::now());
-        if self.has_unread() && self.has_room() {
-            wake = Instant::now();
-        } else if !self.has_room() {
-            wake += LONGEST;
-        }
-        if self.has_free_request() {
-            wake = self.lanes.next_retry().map_or(wake, |retry| wake.min(retry));
-        }
-        wake = self.saving.due(&self.window).map_or(wake, |due| wake.min(due));
-        let answer = tokio::select! {
+    async fn wait(&mut self, end: &CancellationToken) -> Result<Woken, PipelineError> {
+        let wake = self.next_wake();
+        tokio::select! {
             biased;
-            () = end.cancelled() => None,
-            Some(answer) = self.requests.join_next() => Some(answer),
-            () = tokio::time::sleep_until(wake) => None,
-        };
-        if let Some(answer) = answer {
-            self.settle(answer.map_err(|_| PipelineError::Panicked)?);
+            () = end.cancelled() => Ok(Woken::Due),
+            Some(answer) = self.dispatch.answer() => Ok(Woken::Answered(answer?)),
+            done = self.desk.done() => Ok(Woken::Done(done?)),
+            () = tokio::time::sleep_until(wake) => Ok(Woken::Due),
         }
-        Ok(())
     }
 
-    fn send(&mut self) {
-        while self.has_free_request() {
-            let batch = self.lanes.take_batch(self.sink.limits, Instant::now());
-            if batch.is_empty() {
-                break;
+    fn next_wake(&self) -> Instant {
+        // The lease, or room that a filter's next page finds: looked at again soon enough.
+        let mut wake = Instant::now() + LONGEST;
+        if self.desk.is_idle() {
+            if self.has_room() {
+                wake = wake.min(self.pace.next);
             }
-            let sink = Arc::clone(&self.sink);
-            self.requests.spawn(async move {
-                let begin = Instant::now();
-                let results = publish(&sink.publisher, &batch).await;
-                (batch, results, begin.elapsed())
-            });
+            wake = self
+                .saving
+                .due(|| self.reader.has_moved())
+                .map_or(wake, |due| wake.min(due));
+            if self.parking.any {
+                wake = wake.min(self.ask_for_retries);
+            }
         }
-        self.sink.metrics.in_flight(self.requests.len());
+        if !self.dispatch.is_held_by_lease() {
+            wake = self.dispatch.next_due().map_or(wake, |due| wake.min(due));
+        }
+        wake
     }
 
-    fn settle(&mut self, (batch, results, took): Answer) {
-        debug_assert_eq!(batch.len(), results.len(), "a publisher answers for each message");
-        self.sink.metrics.request(took);
+    /// What to do with the database next: write what is due, send again what was parked, read on,
+    /// look for more.
+    fn next_job(&mut self) -> Option<Job> {
         let now = Instant::now();
-        let mut failure: Option<(PublishError, usize, u32)> = None;
-        let mut results = results.into_iter();
-        for attempt in batch {
-            // An answer that is missing is no confirmation.
-            match results.next().unwrap_or_else(|| Err(PublishError::unanswered())) {
-                Ok(()) => {
-                    self.sink.metrics.published();
-                    self.window.settle(attempt.item.ticket);
-                    self.lanes.settle(&attempt.item);
-                    self.saving.note_progress(now);
+        if self
+            .saving
+            .due(|| self.reader.has_moved())
+            .is_some_and(|due| due <= now)
+        {
+            return Some(self.save());
+        }
+        if self.parking.any && self.ask_for_retries <= now {
+            self.ask_for_retries = now + ASK_FOR_RETRIES;
+            let loaded = self.parking.loaded();
+            if loaded.len() < MAX_LOADED && !self.parking.has_changes() {
+                return Some(Job::Retries { loaded });
+            }
+        }
+        if !self.has_room() {
+            return None;
+        }
+        let is_due = self.pace.next <= now && self.reader.wants_look();
+        match self.reader.next_page() {
+            Some(wanted) if !is_due => Some(self.page(wanted)),
+            _ if is_due => Some(Job::Look(self.poll)),
+            _ => None,
+        }
+    }
+
+    fn page(&self, wanted: PageWanted) -> Job {
+        let room = self.sink.max_window.saturating_sub(self.reader.len());
+        let limits = PageLimits {
+            span: PAGE.span.min(Seq::try_from(room).unwrap_or(PAGE.span)),
+            ..PAGE
+        };
+        Job::Page {
+            wanted: Box::new(wanted),
+            limits,
+            ask_parked: self.parking.any,
+        }
+    }
+
+    fn save(&mut self) -> Job {
+        self.saving.begins();
+        let changes = self.parking.take();
+        let claims = self.reader.places(&self.sink.name, !changes.is_empty());
+        self.saving_held.append(&mut self.held);
+        Job::Save { claims, changes }
+    }
+
+    fn take(&mut self, done: Done) {
+        match done {
+            Done::Looked(poll, horizon) => {
+                let has_grown = horizon.seq_after > self.high;
+                (self.poll, self.high) = (poll, horizon.seq_after);
+                self.reader.extend(&horizon);
+                self.pace.note(has_grown);
+            }
+            Done::Read {
+                wanted,
+                found,
+                drafts,
+                read_to,
+                parked_keys,
+            } => {
+                if !found.is_empty() {
+                    self.pace.note(true);
                 }
-                Err(error) => {
-                    self.sink.metrics.failed(error.class);
-                    let wait = backoff::delay(error.class, attempt.failures + 1, rand::random());
-                    let (_, events, attempts) = failure.get_or_insert((error, 0, 0));
-                    *events += 1;
-                    *attempts = (*attempts).max(attempt.failures + 1);
-                    self.lanes.retry(attempt, now + wait);
+                self.read(&wanted, &found, drafts, read_to, &parked_keys);
+            }
+            Done::Saved { claims, changes } => {
+                self.parking.written(&changes);
+                self.reader.saved(claims);
+                for event in self.saving_held.drain(..) {
+                    self.dispatch.push(event);
+                }
+            }
+            Done::Retries { drafts, parked } => {
+                self.sink.metrics.parked(parked);
+                self.parking.any = parked > 0 || self.parking.has_changes();
+                self.parking.load(drafts.iter().map(Draft::seq));
+                for draft in drafts {
+                    self.dispatch
+                        .push(draft.outgoing(Origin::Parked, self.sink.keeps_order));
                 }
             }
         }
-        if let Some((error, events, attempt)) = failure {
-            tracing::warn!(
-                sink = self.sink.name,
-                class = error.class.as_str(),
-                code = error.code,
-                reason = error.message,
-                events,
-                attempt,
-                "events were not accepted and will be sent again"
-            );
-        }
     }
 
-    async fn read(&mut self, connection: &mut PgConnection) -> Result<(), PipelineError> {
-        let begin = Instant::now();
-        if self.window.unread().is_none() {
-            let target = in_time(self.poll.look(connection)).await?;
-            if self.window.end().snapshot != target.snapshot {
-                self.window.extend(target);
+    fn read(&mut self, wanted: &PageWanted, found: &[Found], drafts: Vec<Draft>, read_to: Seq, parked_keys: &[String]) {
+        let parked_keys: HashSet<&str> = parked_keys.iter().map(String::as_str).collect();
+        let tickets = self.reader.read(wanted, found, read_to);
+        for (ticket, draft) in tickets.into_iter().zip(drafts) {
+            let event = draft.outgoing(Origin::Log(ticket), self.sink.keeps_order);
+            let is_behind = |lane: &str| parked_keys.contains(lane) || self.parking.holds(lane);
+            if event.lane().is_some_and(is_behind) {
+                self.follow(&event);
+            } else if self.sink.guarantee == Guarantee::AtMostOnce {
+                self.reader.settle(ticket);
+                self.held.push(event.settled());
+                self.saving.hurry();
+            } else {
+                self.dispatch.push(event);
             }
         }
-        let mut found = 0;
-        while let Some((run, position)) = self.window.unread() {
-            let room = self.sink.max_window.saturating_sub(self.window.len());
-            let limits = PageLimits {
-                span: PAGE.span.min(Seq::try_from(room).unwrap_or(PAGE.span)),
-                ..PAGE
-            };
-            let read = page::read(connection, run, &self.sink.selection, position, limits);
-            let Some(page) = in_time(read).await? else { break };
-            found += page.rows.len();
-            let places: Vec<(Seq, i64)> = page.rows.iter().map(|row| (row.seq, row.time_micros)).collect();
-            let tickets = self.window.read(places, page.read_to);
-            for (ticket, row) in tickets.into_iter().zip(page.rows) {
-                self.lanes.push(Outgoing::new(ticket, row, self.sink.keeps_order));
-            }
-            if found > 0 || begin.elapsed() > LONGEST_READ {
-                break;
-            }
-        }
-        self.poll.note(found > 0 || self.window.unread().is_some());
-        Ok(())
-    }
-
-    async fn save_if_due(&mut self, connection: &mut PgConnection) -> Result<(), PipelineError> {
-        if self.saving.due(&self.window).is_some_and(|due| due <= Instant::now()) {
-            in_time_store(self.saving.save(&self.window, connection)).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends nothing more, waits for the answers that are out, saves.
-    async fn drain(&mut self, connection: &mut PgConnection) -> Result<(), PipelineError> {
-        let deadline = Instant::now() + self.sink.drain_timeout;
-        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, self.requests.join_next()).await {
-            self.settle(answer.map_err(|_| PipelineError::Panicked)?);
-        }
-        let unanswered = self.requests.len();
-        if unanswered > 0 {
-            tracing::warn!(
-                sink = self.sink.name,
-                requests = unanswered,
-                "drain ended with requests unanswered; their events will be published again"
-            );
-            self.requests.abort_all();
-        }
-        if self.saving.due(&self.window).is_some() {
-            in_time_store(self.saving.save(&self.window, connection)).await?;
-        }
-        tracing::info!(sink = self.sink.name, unsettled = self.window.len(), "drained");
-        Ok(())
-    }
-
-    fn has_free_request(&self) -> bool {
-        self.requests.len() < self.sink.max_in_flight
-    }
-
-    fn has_unread(&self) -> bool {
-        self.window.unread().is_some()
     }
 
     /// Whether another page may be read: bounded events, bytes and runs, whatever the backlog.
     fn has_room(&self) -> bool {
-        let enough_to_send = self.sink.max_in_flight * self.sink.limits.max_entries;
-        self.window.len() < self.sink.max_window
-            && self.lanes.queued_bytes() < MAX_QUEUED_BYTES
-            && (self.lanes.ready() < enough_to_send)
-    }
-
-    fn wants_rows(&self) -> bool {
-        self.has_room() && (self.has_unread() || self.poll.next <= Instant::now())
+        let enough_to_send = self.sink.max_in_flight * self.sink.limits.max_entries + PAGE.span.unsigned_abs() as usize;
+        self.reader.len() < self.sink.max_window
+            && self.parking.changes() < self.sink.max_window
+            && self.dispatch.queued_bytes() < MAX_QUEUED_BYTES
+            && self.dispatch.ready() < enough_to_send
+            && self.held.is_empty()
     }
 
     fn report(&self) {
-        let published_to = match self.window.place().under_way {
-            Some((_, position)) => position,
-            None => self.poll.high,
-        };
-        let behind = self.poll.high.saturating_sub(published_to).max(0);
-        self.sink.metrics.lag(behind, self.window.oldest_micros());
+        let behind = self.high.saturating_sub(self.reader.published_to(self.high)).max(0);
+        self.sink.metrics.lag(behind, self.reader.oldest_micros());
     }
-}
-
-async fn in_time<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, PipelineError> {
-    timeout(STATEMENT_TIMEOUT, query)
-        .await
-        .map_err(|_| PipelineError::Timeout)?
-        .map_err(Into::into)
-}
-
-async fn in_time_store(query: impl Future<Output = Result<(), StoreError>>) -> Result<(), PipelineError> {
-    timeout(STATEMENT_TIMEOUT, query)
-        .await
-        .map_err(|_| PipelineError::Timeout)?
-        .map_err(Into::into)
 }

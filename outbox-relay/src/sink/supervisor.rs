@@ -1,4 +1,5 @@
-//! Keeps a sink running: connects, takes over the cursors, runs the pipelines, starts again.
+//! Keeps a sink running, in its fair share of the shards: claims what is free, runs the pipeline,
+//! hands over what others should have, starts again.
 //!
 //! Whatever a pipeline held in memory is dropped with its connection. After a crash Postgres may
 //! give out transaction ids and sequence numbers again that were never made durable, so only a
@@ -6,19 +7,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::Connection as _;
 use tokio::{
-    task::JoinSet,
+    sync::watch,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    backoff,
-    pipeline::{self, PipelineError, STATEMENT_TIMEOUT, Sink},
+    Sink, backoff,
+    pipeline::{self, Drained, PipelineError},
 };
 use crate::{
-    database::Database,
+    database::{Database, STATEMENT_TIMEOUT, session},
+    lease::{
+        member::Roster,
+        shares::{Plan, plan},
+        term::{Lease, Moment},
+    },
     log::store::{self, Claim, Start},
     publish::{FailureClass, Publisher},
 };
@@ -26,99 +31,258 @@ use crate::{
 /// A session that lasted this long was sound: the next failure is the first of a new row.
 const STEADY: Duration = Duration::from_secs(30);
 
-/// Runs a sink until it is told to end. Errors of the database are survived; the sink starts again
-/// from the saved cursor, with backoff.
+/// What a supervisor shares with the relay's other parts.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The database.
+    pub database: Database,
+    /// Whether this relay may publish.
+    pub lease: Lease,
+    /// Who else is there, and who holds what.
+    pub roster: watch::Receiver<Roster>,
+    /// Told when the relay is to stop.
+    pub end: CancellationToken,
+}
+
+/// How a sink ended that was told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Whether nothing of this sink may still arrive at its target. If not, its shards must not be
+    /// handed over before the lease is over.
+    pub is_clean: bool,
+}
+
+/// Runs a sink until it is told to end. Errors of the database and of the lease are survived; the
+/// sink starts again from the saved cursor, with backoff.
 ///
 /// # Errors
-/// [`PipelineError::Superseded`] when another relay took over, [`PipelineError::Ahead`] when the
-/// cursors are not this database's, and [`PipelineError::Panicked`].
+/// [`PipelineError::Elsewhere`] when the cursors are not this database's, and
+/// [`PipelineError::Panicked`].
 pub async fn supervise<P: Publisher>(
     sink: Arc<Sink<P>>,
-    database: Database,
-    owner: String,
     start: Start,
-    end: CancellationToken,
-) -> Result<(), PipelineError> {
+    surroundings: Surroundings,
+) -> Result<Ended, PipelineError> {
+    let end = surroundings.end.clone();
     let mut failures = 0;
     loop {
         let began = Instant::now();
-        let outcome = session(&sink, &database, &owner, start, &end).await;
+        let mut session = Session {
+            sink: Arc::clone(&sink),
+            surroundings: surroundings.clone(),
+            changed_at: Moment::now(),
+        };
+        let outcome = session.run(start).await;
         if began.elapsed() > STEADY {
             failures = 0;
         }
-        sink.metrics.ready(false);
+        sink.metrics.shards(0);
         match outcome {
-            Ok(()) => return Ok(()),
-            Err(error @ (PipelineError::Superseded { .. } | PipelineError::Ahead(_) | PipelineError::Panicked)) => {
+            Ok(ended) => {
+                sink.metrics.ready(false);
+                return Ok(ended);
+            }
+            Err(error @ (PipelineError::Elsewhere(_) | PipelineError::Panicked)) => {
+                sink.metrics.not_ready(&error.to_string());
                 return Err(error);
+            }
+            Err(PipelineError::Superseded(error)) => {
+                sink.metrics.not_ready(&error.to_string());
+                tracing::warn!(sink = sink.name, reason = %error, "the sink starts again from its cursors");
             }
             Err(error @ (PipelineError::Database(_) | PipelineError::Timeout)) => {
                 if end.is_cancelled() {
                     tracing::warn!(sink = sink.name, reason = %error, "ended without saving the cursor; some events will be published again");
-                    return Ok(());
+                    return Ok(Ended { is_clean: false });
                 }
                 failures += 1;
+                let reason = error.to_string();
+                let is_news = sink.metrics.not_ready(&reason);
                 let wait = backoff::delay(FailureClass::Throttled, failures, rand::random());
                 let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                tracing::error!(sink = sink.name, reason = %error, attempt = failures, retry_in_ms, "the sink stopped and will start again from its cursor");
+                // Once per reason: an outage of hours is one line, not thousands.
+                if is_news {
+                    tracing::error!(
+                        sink = sink.name,
+                        reason,
+                        attempt = failures,
+                        retry_in_ms,
+                        "the sink stopped and will start again from its cursor"
+                    );
+                } else {
+                    tracing::debug!(
+                        sink = sink.name,
+                        reason,
+                        attempt = failures,
+                        retry_in_ms,
+                        "the sink is still stopped"
+                    );
+                }
                 let _ = timeout(wait, end.cancelled()).await;
             }
         }
     }
 }
 
-async fn session<P: Publisher>(
-    sink: &Arc<Sink<P>>,
-    database: &Database,
-    owner: &str,
-    start: Start,
-    end: &CancellationToken,
-) -> Result<(), PipelineError> {
-    if end.is_cancelled() {
-        return Ok(());
-    }
-    let mut connection = database.connect().await?;
-    let claims = timeout(
-        STATEMENT_TIMEOUT,
-        store::claim(&mut connection, &sink.name, owner, start),
-    )
-    .await
-    .map_err(|_| PipelineError::Timeout)??;
-    connection.close().await?;
-    tracing::info!(sink = sink.name, groups = claims.len(), "took over the sink's cursors");
-    sink.metrics.ready(true);
+/// From a connection to its loss, or to the end.
+struct Session<P> {
+    sink: Arc<Sink<P>>,
+    surroundings: Surroundings,
+    /// When this session last changed who holds what; what the roster shows from before that is old.
+    changed_at: Moment,
+}
 
-    // Shards that stand at the same place share one pipeline, so that sixteen do not read the log
-    // sixteen times. One that fails ends the others: they all start again from what is saved.
-    let ended = end.child_token();
-    let mut pipelines = JoinSet::new();
-    for claim in claims {
-        pipelines.spawn(one(Arc::clone(sink), database.clone(), claim, ended.clone()));
-    }
-    let mut outcome = Ok(());
-    while let Some(result) = pipelines.join_next().await {
-        let result = result.unwrap_or(Err(PipelineError::Panicked));
-        if result.is_err() {
-            ended.cancel();
-            if outcome.is_ok() {
-                outcome = result;
+impl<P: Publisher> Session<P> {
+    async fn run(&mut self, start: Start) -> Result<Ended, PipelineError> {
+        let end = self.surroundings.end.clone();
+        if end.is_cancelled() {
+            return Ok(Ended { is_clean: true });
+        }
+        let mut connection = self.surroundings.database.session().await?;
+        in_time(store::prepare(&mut connection, &self.sink.name, start)).await?;
+        let mut held: Vec<(i16, i64)> = Vec::new();
+        loop {
+            // What is held stands still here: no pipeline runs.
+            let Some((me, plan)) = self.next_plan(&held).await else {
+                if !held.is_empty() {
+                    in_time_sql(store::release(&mut connection, &self.sink.name, &held)).await?;
+                }
+                connection.close().await?;
+                return Ok(Ended { is_clean: true });
+            };
+            let claims = self.rearrange(&mut connection, &me, &plan, &held).await?;
+            held = claims.iter().flat_map(|claim| claim.shards.iter().copied()).collect();
+            self.sink.metrics.shards(held.len());
+            self.sink.metrics.ready(true);
+            if held.is_empty() {
+                continue;
+            }
+            let drained = self.work(connection, claims, &held).await?;
+            connection = drained.connection;
+            if !drained.is_clean {
+                // What was sent may still arrive: whoever is next has to wait for the end of the lease.
+                let _ = timeout(self.surroundings.lease.terms().term, end.cancelled()).await;
+                if end.is_cancelled() {
+                    return Ok(Ended { is_clean: false });
+                }
             }
         }
     }
-    outcome
+
+    /// Runs a pipeline until the roster says that something has to change.
+    async fn work(
+        &mut self,
+        connection: session::Session,
+        claims: Vec<Claim>,
+        held: &[(i16, i64)],
+    ) -> Result<Drained, PipelineError> {
+        let stop = self.surroundings.end.child_token();
+        let sink = Arc::clone(&self.sink);
+        let lease = self.surroundings.lease.clone();
+        let running = pipeline::run(sink, claims, connection, lease, &stop);
+        tokio::pin!(running);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut running => return result,
+                changed = self.surroundings.roster.changed() => {
+                    if changed.is_err() || self.plan(held).is_some_and(|(_, plan)| !plan.is_empty()) {
+                        break;
+                    }
+                }
+            }
+        }
+        stop.cancel();
+        running.await
+    }
+
+    /// Waits until something is to be changed about what is held, or until the end (`None`).
+    async fn next_plan(&mut self, held: &[(i16, i64)]) -> Option<(String, Plan)> {
+        let end = self.surroundings.end.clone();
+        loop {
+            if end.is_cancelled() {
+                return None;
+            }
+            if let Some((me, plan)) = self.plan(held)
+                && (!plan.is_empty() || !held.is_empty())
+            {
+                return Some((me, plan));
+            }
+            tokio::select! {
+                () = end.cancelled() => return None,
+                changed = self.surroundings.roster.changed() => if changed.is_err() { return None },
+            }
+        }
+    }
+
+    /// What is to be changed, as far as the roster is newer than the last change.
+    fn plan(&mut self, held: &[(i16, i64)]) -> Option<(String, Plan)> {
+        let roster = self.surroundings.roster.borrow_and_update();
+        let Some(me) = &roster.me else {
+            // Declared dead: everything that was held is lost.
+            let lost = held.iter().map(|(shard, _)| *shard).collect();
+            return (!held.is_empty()).then(|| {
+                let plan = Plan {
+                    lost,
+                    ..Plan::default()
+                };
+                (String::new(), plan)
+            });
+        };
+        let is_new = roster.looked_at.is_some_and(|at| at > self.changed_at);
+        let members = roster.members.get(&self.sink.name);
+        let rows = roster.cursors.get(&self.sink.name);
+        match (is_new, members, rows) {
+            (true, Some(members), Some(rows)) => Some((me.clone(), plan(me, members, rows, held))),
+            _ => None,
+        }
+    }
+
+    /// Hands over, takes, and takes again what is kept: returns the claims to work on from now on.
+    async fn rearrange(
+        &mut self,
+        connection: &mut session::Session,
+        me: &str,
+        plan: &Plan,
+        held: &[(i16, i64)],
+    ) -> Result<Vec<Claim>, PipelineError> {
+        let name = &self.sink.name;
+        if !plan.release.is_empty() {
+            in_time_sql(store::release(connection, name, &plan.release)).await?;
+        }
+        let is_kept = |shard: &&(i16, i64)| !plan.release.contains(shard) && !plan.lost.contains(&shard.0);
+        let mut wanted: Vec<(i16, i64)> = held.iter().filter(is_kept).copied().collect();
+        let kept = wanted.len();
+        wanted.extend(&plan.take);
+        let claims = if wanted.is_empty() {
+            Vec::new()
+        } else {
+            in_time(store::claim(connection, name, me, &wanted)).await?
+        };
+        self.changed_at = Moment::now();
+        tracing::info!(
+            sink = name,
+            kept,
+            taken = plan.take.len(),
+            released = plan.release.len(),
+            lost = plan.lost.len(),
+            groups = claims.len(),
+            "shards rearranged"
+        );
+        Ok(claims)
+    }
 }
 
-async fn one<P: Publisher>(
-    sink: Arc<Sink<P>>,
-    database: Database,
-    claim: Claim,
-    end: CancellationToken,
-) -> Result<(), PipelineError> {
-    let mut connection = database.connect().await?;
-    let sink = match claim.shards.len() {
-        n if n == usize::from(store::SHARDS.unsigned_abs()) => sink,
-        _ => Arc::new(sink.for_shards(claim.shards.iter().map(|(shard, _)| *shard).collect())),
-    };
-    pipeline::run(sink, claim, &mut connection, &end).await?;
-    Ok(connection.close().await?)
+async fn in_time<T>(work: impl Future<Output = Result<T, store::StoreError>>) -> Result<T, PipelineError> {
+    let done = timeout(STATEMENT_TIMEOUT, work)
+        .await
+        .map_err(|_| PipelineError::Timeout)?;
+    Ok(done?)
+}
+
+async fn in_time_sql<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, PipelineError> {
+    let done = timeout(STATEMENT_TIMEOUT, work)
+        .await
+        .map_err(|_| PipelineError::Timeout)?;
+    Ok(done?)
 }

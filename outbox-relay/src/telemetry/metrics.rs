@@ -1,8 +1,12 @@
 //! What is counted, in Prometheus' terms. The names are a contract with dashboards and alarms.
 
+mod log;
+
+pub use log::LogMetrics;
+
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -24,6 +28,13 @@ const IN_FLIGHT: &str = "oncebox_sink_requests_in_flight";
 const REQUESTS: &str = "oncebox_sink_requests";
 const REQUEST_DURATION: &str = "oncebox_sink_request_duration";
 const READY: &str = "oncebox_sink_ready";
+const MESSAGES: &str = "oncebox_sink_messages";
+const SENT_EVENTS: &str = "oncebox_sink_sent_events";
+const SENT_BYTES: &str = "oncebox_sink_sent_bytes";
+const CONCURRENCY_LIMIT: &str = "oncebox_sink_concurrency_limit";
+const SHARDS: &str = "oncebox_sink_shards";
+const PARKED: &str = "oncebox_sink_parked";
+const DROPPED: &str = "oncebox_sink_dropped";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SinkLabel {
@@ -45,10 +56,19 @@ pub struct Metrics {
     requests: Family<SinkLabel, Counter>,
     request_duration: Family<SinkLabel, Histogram>,
     in_flight: Family<SinkLabel, Gauge>,
+    messages: Family<SinkLabel, Counter>,
+    sent_events: Family<SinkLabel, Counter>,
+    sent_bytes: Family<SinkLabel, Counter>,
+    concurrency_limit: Family<SinkLabel, Gauge>,
+    shards: Family<SinkLabel, Gauge>,
+    parked: Family<SinkLabel, Gauge>,
+    dropped: Family<SinkLabel, Counter>,
     lag_events: Family<SinkLabel, Gauge>,
     lag: Family<SinkLabel, Gauge<f64, AtomicU64>>,
     ready: Family<SinkLabel, Gauge>,
     sinks: Vec<SinkMetrics>,
+    /// The log's.
+    pub log: LogMetrics,
 }
 
 /// The metrics of one sink.
@@ -60,12 +80,21 @@ pub struct SinkMetrics {
     requests: Counter,
     request_duration: Histogram,
     in_flight: Gauge,
+    messages: Counter,
+    sent_events: Counter,
+    sent_bytes: Counter,
+    concurrency_limit: Gauge,
+    shards: Gauge,
+    parked: Gauge,
+    dropped: Counter,
     lag_events: Gauge,
     lag: Gauge<f64, AtomicU64>,
     ready: Gauge,
     /// Microseconds since the Unix epoch; 0 when nothing is unsettled. Kept, so that the lag grows
     /// between two reports too.
     oldest_micros: Arc<AtomicI64>,
+    /// Why the sink is not ready, where that is known.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 impl Default for Metrics {
@@ -89,16 +118,25 @@ impl Metrics {
                 ])
             }),
             in_flight: Family::default(),
+            messages: Family::default(),
+            sent_events: Family::default(),
+            sent_bytes: Family::default(),
+            concurrency_limit: Family::default(),
+            shards: Family::default(),
+            parked: Family::default(),
+            dropped: Family::default(),
             lag_events: Family::default(),
             lag: Family::default(),
             ready: Family::default(),
             sinks: Vec::new(),
+            log: LogMetrics::default(),
         };
         let registry = &mut metrics.registry;
+        metrics.log.register(registry);
         registry.register(PUBLISHED, "Events that the target confirmed", metrics.published.clone());
         registry.register(
             FAILED,
-            "Events that were not accepted, by class; each is sent again",
+            "Events that were not accepted, by class; each is sent again or parked",
             metrics.failed.clone(),
         );
         registry.register(
@@ -113,6 +151,41 @@ impl Metrics {
             metrics.request_duration.clone(),
         );
         registry.register(IN_FLIGHT, "Requests without an answer", metrics.in_flight.clone());
+        registry.register(
+            MESSAGES,
+            "Messages in requests that were answered or given up; by requests, how full batches are",
+            metrics.messages.clone(),
+        );
+        registry.register(
+            SENT_EVENTS,
+            "Events in those messages; by messages, how full bundles are",
+            metrics.sent_events.clone(),
+        );
+        registry.register(
+            SENT_BYTES,
+            "Bytes of those messages as the target counts them",
+            metrics.sent_bytes.clone(),
+        );
+        registry.register(
+            CONCURRENCY_LIMIT,
+            "Most requests in flight, after what the target said about slowing down",
+            metrics.concurrency_limit.clone(),
+        );
+        registry.register(
+            SHARDS,
+            "Shards that this relay publishes, of sixteen",
+            metrics.shards.clone(),
+        );
+        registry.register(
+            PARKED,
+            "Events of this relay's shards that are parked, counted up to 100000",
+            metrics.parked.clone(),
+        );
+        registry.register(
+            DROPPED,
+            "Events of a sink that sends at most once whose fate is unknown",
+            metrics.dropped.clone(),
+        );
         registry.register(
             LAG_EVENTS,
             "Positions of the log between the last that is published without a gap and the end; an upper bound for a sink with a filter",
@@ -141,10 +214,18 @@ impl Metrics {
             requests: self.requests.get_or_create(&label).clone(),
             request_duration: self.request_duration.get_or_create(&label).clone(),
             in_flight: self.in_flight.get_or_create(&label).clone(),
+            messages: self.messages.get_or_create(&label).clone(),
+            sent_events: self.sent_events.get_or_create(&label).clone(),
+            sent_bytes: self.sent_bytes.get_or_create(&label).clone(),
+            concurrency_limit: self.concurrency_limit.get_or_create(&label).clone(),
+            shards: self.shards.get_or_create(&label).clone(),
+            parked: self.parked.get_or_create(&label).clone(),
+            dropped: self.dropped.get_or_create(&label).clone(),
             lag_events: self.lag_events.get_or_create(&label).clone(),
             lag: self.lag.get_or_create(&label).clone(),
             ready: self.ready.get_or_create(&label).clone(),
             oldest_micros: Arc::default(),
+            trouble: Arc::default(),
             label,
         };
         self.sinks.push(sink.clone());
@@ -163,38 +244,59 @@ impl Metrics {
         text
     }
 
-    /// The sinks that are not ready.
+    /// The sinks that are not ready, each with the reason.
     #[must_use]
-    pub fn not_ready(&self) -> Vec<&str> {
+    pub fn not_ready(&self) -> Vec<String> {
         let waiting = self.sinks.iter().filter(|sink| sink.ready.get() == 0);
-        waiting.map(|sink| sink.label.sink.as_str()).collect()
+        waiting
+            .map(|sink| format!("{} ({})", sink.label.sink, sink.trouble()))
+            .collect()
     }
 }
 
 impl SinkMetrics {
-    /// One event was confirmed.
-    pub fn published(&self) {
-        self.published.inc();
+    /// So many events were confirmed.
+    pub fn published(&self, events: usize) {
+        self.published.inc_by(count(events));
     }
 
-    /// One event was not accepted.
-    pub fn failed(&self, class: FailureClass) {
+    /// So many events were not accepted.
+    pub fn failed(&self, class: FailureClass, events: usize) {
         let labels = FailedLabels {
             sink: self.label.sink.clone(),
             class: class.as_str(),
         };
-        self.failed.get_or_create(&labels).inc();
+        self.failed.get_or_create(&labels).inc_by(count(events));
     }
 
-    /// A request was answered or given up.
-    pub fn request(&self, took: Duration) {
+    /// A request with so many messages, events and bytes was answered or given up.
+    pub fn request(&self, took: Duration, messages: usize, events: usize, bytes: usize) {
         self.requests.inc();
         self.request_duration.observe(took.as_secs_f64());
+        self.messages.inc_by(count(messages));
+        self.sent_events.inc_by(count(events));
+        self.sent_bytes.inc_by(count(bytes));
     }
 
-    /// So many requests have no answer yet.
-    pub fn in_flight(&self, requests: usize) {
-        self.in_flight.set(i64::try_from(requests).unwrap_or(i64::MAX));
+    /// So many requests have no answer yet, of so many that there may be.
+    pub fn in_flight(&self, requests: usize, limit: usize) {
+        self.in_flight.set(gauge(requests));
+        self.concurrency_limit.set(gauge(limit));
+    }
+
+    /// This relay holds so many shards.
+    pub fn shards(&self, shards: usize) {
+        self.shards.set(gauge(shards));
+    }
+
+    /// So many events are parked.
+    pub fn parked(&self, events: i64) {
+        self.parked.set(events);
+    }
+
+    /// So many events may be lost.
+    pub fn dropped(&self, events: usize) {
+        self.dropped.inc_by(count(events));
     }
 
     /// So many positions lie between the cursor and the log's end, and the oldest event that is not
@@ -206,7 +308,25 @@ impl SinkMetrics {
 
     /// Whether the sink holds its cursors and reaches the database.
     pub fn ready(&self, is_ready: bool) {
+        self.set_trouble(None);
         self.ready.set(i64::from(is_ready));
+    }
+
+    /// The sink does not work, and why. Returns whether that is news.
+    pub fn not_ready(&self, reason: &str) -> bool {
+        self.ready.set(0);
+        let before = self.set_trouble(Some(reason.to_owned()));
+        before.as_deref() != Some(reason)
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) -> Option<String> {
+        let mut held = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut held, trouble)
+    }
+
+    fn trouble(&self) -> String {
+        let held = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        held.clone().unwrap_or_else(|| "starting".to_owned())
     }
 
     fn lag_secs(&self) -> f64 {
@@ -222,41 +342,13 @@ impl SinkMetrics {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_names_that_dashboards_know_are_there() {
-        let mut metrics = Metrics::new();
-        let sink = metrics.sink("tap");
-        sink.published();
-        sink.failed(FailureClass::Throttled);
-        sink.request(Duration::from_millis(3));
-        sink.lag(7, Some(1));
-        sink.ready(true);
-        let text = metrics.render();
-        for line in [
-            "oncebox_sink_published_total{sink=\"tap\"} 1",
-            "oncebox_sink_failed_total{sink=\"tap\",class=\"throttled\"} 1",
-            "oncebox_sink_requests_total{sink=\"tap\"} 1",
-            "oncebox_sink_lag_events{sink=\"tap\"} 7",
-            "oncebox_sink_lag_seconds{sink=\"tap\"} 1",
-            "oncebox_sink_requests_in_flight{sink=\"tap\"} 0",
-            "oncebox_sink_ready{sink=\"tap\"} 1",
-            "oncebox_sink_request_duration_seconds_count{sink=\"tap\"} 1",
-        ] {
-            assert!(text.contains(line), "{line} in:\n{text}");
-        }
-    }
-
-    #[test]
-    fn a_relay_is_ready_when_every_sink_is() {
-        let mut metrics = Metrics::new();
-        let (a, b) = (metrics.sink("a"), metrics.sink("b"));
-        a.ready(true);
-        assert_eq!(metrics.not_ready(), ["b"]);
-        b.ready(true);
-        assert!(metrics.not_ready().is_empty());
-    }
+fn count(events: usize) -> u64 {
+    u64::try_from(events).unwrap_or(u64::MAX)
 }
+
+fn gauge(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,14 @@
 //! The system tests: one binary, one module per subject.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod claims;
+mod command;
+mod container;
 mod functions;
 mod log;
 mod pipeline;
 mod promises;
 mod relay;
+mod relays;
 mod road;
+mod targets;

@@ -1,11 +1,16 @@
 //! A `[[sink]]` table.
 
+use std::time::Duration;
+
 use oncebox_envelope::{Kind, Tenant};
 use serde::Deserialize;
 
+use super::target::{self, ClaimCheckTable, EventBridgeTable, SnsTable, SqsTable};
 use crate::{
-    config::{Fault, SinkConfig, TargetConfig, pattern},
+    config::{Fault, SinkConfig, pattern},
     log::{page::Selection, store::Start},
+    publish::BatchLimits,
+    sink::{Guarantee, gather::BundleLimits},
 };
 
 #[derive(Debug, Deserialize)]
@@ -15,6 +20,12 @@ pub(super) struct SinkTable {
     #[serde(default, rename = "match")]
     selection: MatchTable,
     sqs: Option<SqsTable>,
+    bundle: Option<BundleTable>,
+    #[serde(default)]
+    guarantee: GuaranteeWord,
+    sns: Option<SnsTable>,
+    eventbridge: Option<EventBridgeTable>,
+    claim_check: Option<ClaimCheckTable>,
     max_in_flight: Option<i64>,
     max_window: Option<i64>,
     #[serde(default)]
@@ -33,9 +44,22 @@ struct MatchTable {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table like { queue = \"…\" }")]
-struct SqsTable {
-    queue: String,
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table like { max_events = 100, max_bytes = 65536, linger_ms = 5 }"
+)]
+struct BundleTable {
+    max_events: Option<i64>,
+    max_bytes: Option<i64>,
+    linger_ms: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum GuaranteeWord {
+    #[default]
+    AtLeastOnce,
+    AtMostOnce,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,15 +111,13 @@ pub(super) fn read(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> 
         Ok(tenant) => Ok(tenant.to_string()),
         Err(error) => Err(error.to_string()),
     });
-    let Some(sqs) = table.sqs else {
-        return Err(fault(
-            "sqs",
-            "is missing; write where the events go: sqs = { queue = \"…\" }",
-        ));
-    };
-    if sqs.queue.is_empty() {
-        return Err(fault("sqs.queue", "is empty; write the queue's name, URL or ARN"));
-    }
+    let target = target::read(table.sqs, table.sns, table.eventbridge);
+    let target = target.map_err(|(key, problem)| match key {
+        "" => (format!("sink[{index}]"), problem),
+        key => fault(key, &problem),
+    })?;
+    let claim_check = table.claim_check.map(target::read_claim_check).transpose();
+    let claim_check = claim_check.map_err(|(key, problem)| fault(key, &problem))?;
     let max_in_flight = table.max_in_flight.unwrap_or(16);
     if !(1..=256).contains(&max_in_flight) {
         return Err(fault("max_in_flight", "write a number of requests from 1 to 256"));
@@ -104,6 +126,8 @@ pub(super) fn read(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> 
     if !(100..=1_000_000).contains(&max_window) {
         return Err(fault("max_window", "write a number of events from 100 to 1000000"));
     }
+    let bundle = table.bundle.map(|table| bundle(&table)).transpose();
+    let bundle = bundle.map_err(|(key, problem)| fault(key, problem))?;
     Ok(SinkConfig {
         name: table.name,
         selection: Selection {
@@ -112,13 +136,37 @@ pub(super) fn read(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> 
             tenants: tenants.map_err(|problem| fault("match.tenant", &problem))?,
             shards: None,
         },
-        target: TargetConfig::Sqs { queue: sqs.queue },
+        bundle,
+        guarantee: match table.guarantee {
+            GuaranteeWord::AtLeastOnce => Guarantee::AtLeastOnce,
+            GuaranteeWord::AtMostOnce => Guarantee::AtMostOnce,
+        },
+        target,
+        claim_check,
         max_in_flight: usize::try_from(max_in_flight).unwrap_or(16),
         max_window: usize::try_from(max_window).unwrap_or(100_000),
         start: match table.start {
             StartWord::Beginning => Start::Beginning,
             StartWord::Now => Start::Now,
         },
+    })
+}
+
+/// The most that a target takes as one message is less for some; the relay takes the smaller.
+fn bundle(table: &BundleTable) -> Result<BundleLimits, (&'static str, &'static str)> {
+    let number = |value: Option<i64>, default: i64, allowed: std::ops::RangeInclusive<i64>| {
+        let value = value.unwrap_or(default);
+        allowed.contains(&value).then(|| usize::try_from(value).unwrap_or(0))
+    };
+    let max_entries = number(table.max_events, 100, 2..=1_000)
+        .ok_or(("bundle.max_events", "write a number of events from 2 to 1000"))?;
+    let max_bytes = number(table.max_bytes, 65_536, 1_024..=1_048_576)
+        .ok_or(("bundle.max_bytes", "write a number of bytes from 1024 to 1048576"))?;
+    let linger_ms = number(table.linger_ms, 5, 0..=10_000)
+        .ok_or(("bundle.linger_ms", "write a number of milliseconds from 0 to 10000"))?;
+    Ok(BundleLimits {
+        size: BatchLimits { max_entries, max_bytes },
+        linger: Duration::from_millis(u64::try_from(linger_ms).unwrap_or(0)),
     })
 }
 

@@ -3,6 +3,7 @@ use super::*;
 fn row() -> Row {
     Row {
         seq: 7,
+        shard: 0,
         id: "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b".parse().unwrap(),
         event_type: "invoice.created.v1".into(),
         key: Some("invoice-1".into()),

@@ -17,27 +17,40 @@ impl Item for Event {
     fn bytes(&self) -> usize {
         100
     }
+    fn held_bytes(&self) -> usize {
+        150
+    }
+    fn group(&self) -> &str {
+        self.lane.as_deref().unwrap_or("tenant")
+    }
+    fn may_be_bundled(&self) -> bool {
+        true
+    }
 }
 
-fn event(lane: &str, number: usize) -> Event {
-    Event {
+fn event(lane: &str, number: usize) -> Entry<Event> {
+    Entry::of(Event {
         lane: (!lane.is_empty()).then(|| lane.to_owned()),
         number,
-    }
+    })
 }
 
 const LIMITS: BatchLimits = BatchLimits {
     max_entries: 3,
     max_bytes: 1_000,
 };
+const BUNDLE: BatchLimits = BatchLimits {
+    max_entries: 4,
+    max_bytes: 350,
+};
 
-fn numbers(batch: &[Attempt<Event>]) -> Vec<usize> {
-    batch.iter().map(|attempt| attempt.item.number).collect()
+fn numbers(batch: &[Entry<Event>]) -> Vec<usize> {
+    batch.iter().flat_map(Entry::items).map(|event| event.number).collect()
 }
 
 #[test]
 fn a_batch_holds_one_event_of_a_lane_and_any_number_without_one() {
-    let mut lanes = Lanes::default();
+    let mut lanes = Lanes::new(None);
     for (lane, number) in [("a", 1), ("a", 2), ("", 3), ("", 4), ("b", 5)] {
         lanes.push(event(lane, number));
     }
@@ -52,7 +65,7 @@ fn a_batch_holds_one_event_of_a_lane_and_any_number_without_one() {
 
 #[test]
 fn a_failed_event_holds_its_lane_and_nobody_else() {
-    let mut lanes = Lanes::default();
+    let mut lanes = Lanes::new(None);
     for (lane, number) in [("a", 1), ("a", 2), ("b", 3), ("b", 4)] {
         lanes.push(event(lane, number));
     }
@@ -61,7 +74,7 @@ fn a_failed_event_holds_its_lane_and_nobody_else() {
     let ok = batch.pop().unwrap();
     let later = now + Duration::from_secs(1);
     lanes.retry(batch.pop().unwrap(), later);
-    lanes.settle(&ok.item);
+    lanes.settle(&ok);
     assert_eq!(numbers(&lanes.take_batch(LIMITS, now)), [4]);
     assert_eq!(lanes.next_retry(), Some(later));
     let again = lanes.take_batch(LIMITS, later);
@@ -70,7 +83,7 @@ fn a_failed_event_holds_its_lane_and_nobody_else() {
 
 #[test]
 fn a_batch_stays_within_its_bytes_but_always_holds_one_event() {
-    let mut lanes = Lanes::default();
+    let mut lanes = Lanes::new(None);
     for number in 0..3 {
         lanes.push(event("", number));
     }
@@ -83,25 +96,85 @@ fn a_batch_stays_within_its_bytes_but_always_holds_one_event() {
     assert_eq!(numbers(&lanes.take_batch(limits(200), now)), [1, 2]);
 }
 
+#[test]
+fn what_waits_behind_a_bundle_becomes_the_next_one() {
+    let mut lanes = Lanes::new(Some(BUNDLE));
+    for number in 1..=6 {
+        lanes.push(event("a", number));
+    }
+    let now = Instant::now();
+    let first = lanes.take_batch(LIMITS, now).remove(0);
+    assert_eq!(first.len(), 1, "gathering is not the lanes' work");
+    lanes.settle(&first);
+    let second = lanes.take_batch(LIMITS, now);
+    assert_eq!(numbers(&second), [2, 3, 4], "three of 100 bytes fit into 350");
+    lanes.settle(&second[0]);
+    assert_eq!(numbers(&lanes.take_batch(LIMITS, now)), [5, 6]);
+}
+
+#[test]
+fn an_isolated_bundle_is_sent_event_by_event_each_in_a_request_of_its_own() {
+    let mut lanes = Lanes::new(Some(BUNDLE));
+    let mut bundle = event("a", 1);
+    bundle.take(event("a", 2));
+    lanes.push(bundle);
+    lanes.push(event("a", 3));
+    lanes.push(event("b", 4));
+    let now = Instant::now();
+    let mut batch = lanes.take_batch(LIMITS, now);
+    assert_eq!(numbers(&batch), [1, 2, 4]);
+    lanes.settle(&batch.pop().unwrap());
+    lanes.isolate(batch.pop().unwrap(), now);
+    lanes.push(event("b", 5));
+    let mut order = Vec::new();
+    while let batch = lanes.take_batch(LIMITS, now)
+        && !batch.is_empty()
+    {
+        order.push(numbers(&batch));
+        for entry in &batch {
+            lanes.settle(entry);
+        }
+    }
+    assert_eq!(order, [vec![5], vec![1], vec![2], vec![3]]);
+}
+
+#[test]
+fn a_closed_lane_gives_up_all_that_waits_and_is_free_again() {
+    let mut lanes = Lanes::new(None);
+    for (lane, number) in [("a", 1), ("a", 2), ("b", 3), ("a", 4)] {
+        lanes.push(event(lane, number));
+    }
+    let now = Instant::now();
+    let batch = lanes.take_batch(LIMITS, now);
+    let followers: Vec<usize> = lanes.close(&batch[0]).into_iter().map(|event| event.number).collect();
+    assert_eq!(followers, [2, 4]);
+    assert_eq!((lanes.queued(), lanes.queued_bytes()), (0, 0));
+    lanes.push(event("a", 5));
+    assert_eq!(numbers(&lanes.take_batch(LIMITS, now)), [5]);
+}
+
 proptest! {
     #[test]
     fn whatever_fails_each_lane_is_settled_in_order_and_nothing_is_lost(
         lanes_of_events in proptest::collection::vec(0_u8..6, 1..60),
-        fates in proptest::collection::vec(any::<(bool, u8)>(), 400),
+        fates in proptest::collection::vec(any::<(u8, u8)>(), 400),
+        bundled in any::<bool>(),
     ) {
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new(bundled.then_some(BUNDLE));
         let mut expected: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (number, lane) in lanes_of_events.iter().enumerate() {
             let lane = if *lane == 0 { String::new() } else { lane.to_string() };
             lanes.push(event(&lane, number));
             expected.entry(lane).or_default().push(number);
         }
-        let mut settled: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        let mut in_flight: Vec<Attempt<Event>> = Vec::new();
+        // Settled or given up; both are the end of an event, and in one lane they come in order.
+        let mut ended: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut end = |event: Event| ended.entry(event.lane.unwrap_or_default()).or_default().push(event.number);
+        let mut in_flight: Vec<Entry<Event>> = Vec::new();
         let mut now = Instant::now();
-        for (fails, pick) in fates {
+        for (fate, pick) in fates {
             in_flight.extend(lanes.take_batch(LIMITS, now));
-            let mut busy: Vec<&str> = in_flight.iter().filter_map(|attempt| attempt.item.lane()).collect();
+            let mut busy: Vec<&str> = in_flight.iter().filter_map(Entry::lane).collect();
             let all = busy.len();
             busy.sort_unstable();
             busy.dedup();
@@ -110,26 +183,32 @@ proptest! {
                 now += Duration::from_secs(1);
                 continue;
             }
-            let attempt = in_flight.remove(usize::from(pick) % in_flight.len());
-            if fails {
-                lanes.retry(attempt, now + Duration::from_millis(u64::from(pick)));
-            } else {
-                lanes.settle(&attempt.item);
-                let lane = attempt.item.lane.clone().unwrap_or_default();
-                settled.entry(lane).or_default().push(attempt.item.number);
+            let entry = in_flight.remove(usize::from(pick) % in_flight.len());
+            match fate % 8 {
+                0..=2 => lanes.retry(entry, now + Duration::from_millis(u64::from(pick))),
+                3 => lanes.isolate(entry, now),
+                4 if entry.len() == 1 => {
+                    let followers = lanes.close(&entry);
+                    entry.into_items().chain(followers).for_each(&mut end);
+                }
+                _ => {
+                    lanes.settle(&entry);
+                    entry.into_items().for_each(&mut end);
+                }
             }
         }
         while lanes.queued() > 0 || !in_flight.is_empty() {
             now += Duration::from_secs(1);
             in_flight.extend(lanes.take_batch(LIMITS, now));
-            for attempt in in_flight.drain(..) {
-                lanes.settle(&attempt.item);
-                settled.entry(attempt.item.lane.unwrap_or_default()).or_default().push(attempt.item.number);
+            for entry in in_flight.drain(..) {
+                lanes.settle(&entry);
+                entry.into_items().for_each(&mut end);
             }
         }
-        if let Some(free) = settled.get_mut("") {
+        prop_assert_eq!((lanes.queued_bytes(), lanes.ready(), lanes.next_retry()), (0, 0, None));
+        if let Some(free) = ended.get_mut("") {
             free.sort_unstable();
         }
-        prop_assert_eq!(settled, expected);
+        prop_assert_eq!(ended, expected);
     }
 }

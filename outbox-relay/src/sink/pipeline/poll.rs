@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
 use tokio::time::Instant;
 
-use crate::log::{
-    Seq,
-    cursor::Horizon,
-    page::{look, sequence_position},
+use crate::{
+    database::session::Session,
+    log::{
+        Seq,
+        cursor::Horizon,
+        page::{look, sequence_position},
+    },
 };
 
 const SHORTEST: Duration = Duration::from_millis(2);
@@ -17,41 +19,51 @@ pub(super) const LONGEST: Duration = Duration::from_millis(50);
 /// run look again at rows that were read already.
 const STALE: Duration = Duration::from_millis(200);
 
-/// When to look at the log's end: soon after something was found, ever later when not.
-#[derive(Debug)]
+/// Looks at the log's end: what an earlier look has shown, and when.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Poll {
-    /// When the next look is due.
-    pub(super) next: Instant,
     /// The sequence's position at the last look.
-    pub(super) high: Seq,
-    pause: Duration,
-    looked_at: Instant,
+    high: Seq,
+    looked_at: Option<Instant>,
 }
 
 impl Poll {
-    /// Reads the sequence, so that the first look has an older position to go with.
-    pub(super) async fn begin(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            high: sequence_position(connection).await?,
-            next: Instant::now(),
-            pause: SHORTEST,
-            looked_at: Instant::now(),
-        })
+    pub(super) fn new() -> Self {
+        Self {
+            high: 0,
+            looked_at: None,
+        }
     }
 
     /// Takes a look. The position at the look before is older than this look's snapshot, as it has
     /// to be.
-    pub(super) async fn look(&mut self, connection: &mut PgConnection) -> Result<Horizon, sqlx::Error> {
-        if self.looked_at.elapsed() > STALE {
+    pub(super) async fn look(&mut self, connection: &mut Session) -> Result<Horizon, sqlx::Error> {
+        if self.looked_at.is_none_or(|at| at.elapsed() > STALE) {
             self.high = sequence_position(connection).await?;
         }
         let horizon = look(connection, self.high).await?;
         self.high = horizon.seq_after;
-        self.looked_at = Instant::now();
+        self.looked_at = Some(Instant::now());
         Ok(horizon)
     }
+}
 
-    /// Notes whether there was anything to read.
+/// When the next look is due: soon after something was found, ever later when not.
+#[derive(Debug)]
+pub(super) struct Pace {
+    pub(super) next: Instant,
+    pause: Duration,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self {
+            next: Instant::now(),
+            pause: SHORTEST,
+        }
+    }
+
+    /// Notes a look, and whether there was anything to read since the one before.
     pub(super) fn note(&mut self, found: bool) {
         self.pause = if found { SHORTEST } else { (self.pause * 2).min(LONGEST) };
         self.next = Instant::now() + self.pause;

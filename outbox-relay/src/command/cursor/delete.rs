@@ -1,0 +1,138 @@
+//! `cursor delete`.
+
+use clap::Args;
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::{refused, reset::failure};
+use crate::{
+    command::{
+        Failure,
+        confirm::Consent,
+        connection::{DatabaseArguments, Opened},
+        output::{Output, note},
+        parked::check_known,
+    },
+    log::{
+        moving,
+        relays::{self, Watched},
+        standing,
+    },
+    parked::{change::Outcome, filter::Filter, listing},
+};
+
+/// `outbox-relay cursor delete …`
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    database: DatabaseArguments,
+    /// The sink.
+    #[arg(long, value_name = "NAME")]
+    sink: String,
+    /// Delete its parked events too.
+    #[arg(long)]
+    parked_too: bool,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// The report as JSON.
+#[derive(Debug, Serialize)]
+struct Report {
+    action: &'static str,
+    dry_run: bool,
+    sink: String,
+    cursors: u64,
+    parked: u64,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    arguments.consent.check()?;
+    let Opened {
+        mut connection,
+        configured,
+        place,
+    } = arguments.database.open().await?;
+    let sink = &arguments.sink;
+    let known = listing::sinks(&mut connection).await.map_err(Failure::of_database)?;
+    check_known(std::slice::from_ref(sink), known, None)?;
+    if configured.is_some_and(|names| names.contains(sink)) {
+        let problem = format!(
+            "sink `{sink}` stands in the configuration; remove it there and restart the relays first, \
+             or use `cursor reset` to move it"
+        );
+        return Err(refused(problem));
+    }
+    check_owners(&mut connection, sink).await?;
+    if !arguments.parked_too {
+        let filter = Filter {
+            sinks: vec![sink.clone()],
+            ..Filter::default()
+        };
+        let (_, parked) = listing::list(&mut connection, &filter, 1)
+            .await
+            .map_err(Failure::of_database)?;
+        if parked > 0 {
+            let problem = format!(
+                "sink `{sink}` has {parked} parked events, which would never be sent; look at them with \
+                 `outbox-relay parked list --sink {sink}`, or pass --parked-too to delete them as well"
+            );
+            return Err(refused(problem));
+        }
+    }
+
+    let mut acts = arguments.consent.is_given();
+    let first = if acts { Outcome::Keep } else { Outcome::Undo };
+    let (with_parked, mut deleted) = (arguments.parked_too, (0, 0));
+    for outcome in [
+        Some(first),
+        (!acts && !arguments.consent.is_dry_run()).then_some(Outcome::Keep),
+    ] {
+        let Some(outcome) = outcome else { continue };
+        if !acts && outcome == Outcome::Keep {
+            note(&describe(sink, deleted, "would be deleted"));
+            acts = arguments
+                .consent
+                .ask(&format!("delete the cursors of sink {sink} in {place}?"))?;
+        }
+        let done = moving::delete(&mut connection, sink, with_parked, outcome).await;
+        deleted = done.map_err(failure)?;
+    }
+    let report = Report {
+        action: "delete",
+        dry_run: !acts,
+        sink: sink.clone(),
+        cursors: deleted.0,
+        parked: deleted.1,
+    };
+    arguments.output.print(&report, |report| match report.dry_run {
+        true => describe(sink, deleted, "would be deleted") + "\ndry run: nothing was changed\n",
+        false => describe(sink, deleted, "deleted") + "; a sink of this name begins anew\n",
+    })
+}
+
+fn describe(sink: &str, (cursors, parked): (u64, u64), what: &str) -> String {
+    format!("sink {sink}: {cursors} cursors and {parked} parked events {what}")
+}
+
+/// Fails when a relay that lives holds a shard of the sink.
+async fn check_owners(connection: &mut PgConnection, sink: &str) -> Result<(), Failure> {
+    let standings = standing::read(connection, Some(sink))
+        .await
+        .map_err(Failure::of_database)?;
+    let owners: Vec<String> = standings.into_iter().filter_map(|standing| standing.owner).collect();
+    if owners.is_empty() {
+        return Ok(());
+    }
+    match relays::watch(connection, Some(&owners))
+        .await
+        .map_err(Failure::of_database)?
+    {
+        Watched::Silent(_) => Ok(()),
+        Watched::Alive(relay) => Err(refused(format!(
+            "relay {relay} lives and publishes sink `{sink}`; remove the sink from its relay.toml and restart it first"
+        ))),
+    }
+}

@@ -1,0 +1,254 @@
+//! How far each sink is, put together for `cursor show` and `status`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::Failure;
+use crate::log::{
+    Seq,
+    cursor::Horizon,
+    extent,
+    moving::{is_foreign, system_id},
+    page,
+    relays::{self, Relay},
+    standing::{self, Behind, Standing},
+    store::Place,
+};
+
+/// A sink's progress. The JSON's field names are these.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Progress {
+    pub(super) sink: String,
+    /// Whether it stands in the configuration; null without one.
+    pub(super) configured: Option<bool>,
+    /// The position of the shard that is furthest behind; null without cursors.
+    pub(super) position: Option<Seq>,
+    /// Events that are not published, at most.
+    pub(super) behind_at_most: Option<i64>,
+    /// Age of the oldest of them.
+    pub(super) oldest_secs: Option<i64>,
+    /// Seconds since a cursor was last written.
+    pub(super) written_secs: Option<i64>,
+    /// Whether a cursor is another cluster's, or ahead of this one.
+    pub(super) foreign: bool,
+    pub(super) shards: Vec<ShardProgress>,
+}
+
+/// A shard's progress. The JSON's field names are these.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ShardProgress {
+    pub(super) shard: i16,
+    pub(super) owner: Option<String>,
+    /// Whether its owner's last beat is younger than its term; null when the owner is not on the list.
+    pub(super) relay_alive: Option<bool>,
+    pub(super) relay_beat_age_secs: Option<i64>,
+    pub(super) epoch: i64,
+    pub(super) position: Seq,
+    pub(super) behind_at_most: i64,
+    pub(super) oldest_secs: Option<i64>,
+    pub(super) written_secs: i64,
+}
+
+impl Progress {
+    /// A sink of which only parked events are left.
+    pub(super) fn without_cursors(sink: String) -> Self {
+        Self {
+            sink,
+            configured: None,
+            position: None,
+            behind_at_most: None,
+            oldest_secs: None,
+            written_secs: None,
+            foreign: false,
+            shards: Vec::new(),
+        }
+    }
+}
+
+/// Looks at all sinks that have cursors or stand in the configuration. Returns the log's end too.
+pub(super) async fn look(
+    connection: &mut PgConnection,
+    configured: Option<&[String]>,
+) -> Result<(Seq, Vec<Progress>), Failure> {
+    read(connection, configured).await.map_err(Failure::of_database)
+}
+
+async fn read(
+    connection: &mut PgConnection,
+    configured: Option<&[String]>,
+) -> Result<(Seq, Vec<Progress>), sqlx::Error> {
+    let standings = standing::read(connection, None).await?;
+    let relays = relays::list(connection).await?;
+    let seq_before = page::sequence_position_on(connection).await?;
+    let now = page::look_on(connection, seq_before).await?;
+    let first = extent::look(connection, now.seq_after).await?.first_seq.unwrap_or(1);
+    let here = match standings.iter().any(|standing| standing.system_id.is_some()) {
+        true => Some(system_id(connection).await?),
+        false => None,
+    };
+
+    let mut sinks: BTreeMap<&str, Vec<&Standing>> = BTreeMap::new();
+    for name in configured.unwrap_or_default() {
+        sinks.entry(name).or_default();
+    }
+    for standing in &standings {
+        sinks.entry(&standing.sink).or_default().push(standing);
+    }
+    let mut all = Vec::new();
+    for (sink, standings) in sinks {
+        let mut progress = Progress {
+            sink: sink.to_owned(),
+            configured: configured.map(|names| names.iter().any(|name| name == sink)),
+            position: standings.iter().map(|standing| standing.place.front()).min(),
+            behind_at_most: (!standings.is_empty()).then_some(0),
+            oldest_secs: None,
+            written_secs: standings.iter().map(|standing| standing.age_secs).min(),
+            foreign: standings
+                .iter()
+                .any(|standing| is_foreign(standing, here.unwrap_or_default(), &now)),
+            shards: Vec::new(),
+        };
+        measure(connection, &standings, &relays, first, &now, &mut progress).await?;
+        all.push(progress);
+    }
+    Ok((now.seq_after, all))
+}
+
+/// How far behind the shards are. Shards that stand at one place are counted in one pass.
+async fn measure(
+    connection: &mut PgConnection,
+    standings: &[&Standing],
+    relays: &[Relay],
+    first: Seq,
+    now: &Horizon,
+    progress: &mut Progress,
+) -> Result<(), sqlx::Error> {
+    let mut groups: Vec<(&Place, Vec<i16>)> = Vec::new();
+    for standing in standings {
+        match groups.iter_mut().find(|(place, _)| **place == standing.place) {
+            Some((_, shards)) => shards.push(standing.shard),
+            None => groups.push((&standing.place, vec![standing.shard])),
+        }
+    }
+    let mut by_shard: BTreeMap<i16, Behind> = BTreeMap::new();
+    let (mut near, mut beyond) = (0, 0);
+    for (place, shards) in groups {
+        let found = standing::behind(connection, place, &shards, first, now).await?;
+        near += found.near;
+        // Positions belong to all shards alike: those that several groups have before them count once.
+        beyond = beyond.max(found.beyond);
+        progress.oldest_secs = progress.oldest_secs.max(found.oldest_secs);
+        by_shard.extend(found.by_shard);
+    }
+    progress.behind_at_most = progress.behind_at_most.map(|_| near + beyond);
+    for standing in standings {
+        let behind = by_shard.get(&standing.shard).copied().unwrap_or_default();
+        let relay = relays.iter().find(|relay| standing.owner.as_ref() == Some(&relay.id));
+        progress.shards.push(ShardProgress {
+            shard: standing.shard,
+            owner: standing.owner.clone(),
+            relay_alive: relay.map(|relay| relay.alive),
+            relay_beat_age_secs: relay.map(|relay| relay.beat_age_secs),
+            epoch: standing.epoch,
+            position: standing.place.front(),
+            behind_at_most: behind.events,
+            oldest_secs: behind.oldest_secs,
+            written_secs: standing.age_secs,
+        });
+    }
+    Ok(())
+}
+
+/// Which relays hold a sink's shards, in short: `a (8), nobody (8)`.
+pub(super) fn holders(sink: &Progress) -> String {
+    let (mut counts, mut nobody): (BTreeMap<&str, usize>, usize) = (BTreeMap::new(), 0);
+    for shard in &sink.shards {
+        // An owner that has left the list holds nothing any more.
+        match shard.owner.as_deref().filter(|_| shard.relay_alive.is_some()) {
+            Some(owner) => *counts.entry(owner).or_default() += 1,
+            None => nobody += 1,
+        }
+    }
+    let mut held: Vec<String> = counts
+        .iter()
+        .map(|(owner, shards)| format!("{owner} ({shards})"))
+        .collect();
+    if nobody > 0 {
+        held.push(format!("nobody ({nobody})"));
+    }
+    held.join(", ")
+}
+
+/// Whether a sink is configured, for a table.
+pub(super) fn configured(configured: Option<bool>) -> String {
+    match configured {
+        None => String::new(),
+        Some(true) => "yes".to_owned(),
+        Some(false) => "no".to_owned(),
+    }
+}
+
+/// What a person should know of a sink besides the numbers.
+pub(super) fn remarks(sink: &Progress) -> Vec<String> {
+    let name = &sink.sink;
+    let mut remarks = Vec::new();
+    if sink.foreign {
+        remarks.push(format!(
+            "sink {name}: its cursors are another cluster's, or ahead of this one: `outbox-relay cursor rebase`"
+        ));
+    }
+    if sink.configured == Some(false) {
+        remarks.push(format!(
+            "sink {name} is not configured; its cursors keep the log from being freed: `outbox-relay cursor delete --sink {name}`"
+        ));
+    }
+    if sink.shards.is_empty() {
+        remarks.push(format!(
+            "sink {name} has no cursors yet; a relay makes them when it starts"
+        ));
+    }
+    remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(shard: i16, owner: Option<&str>, relay_alive: Option<bool>) -> ShardProgress {
+        ShardProgress {
+            shard,
+            owner: owner.map(str::to_owned),
+            relay_alive,
+            relay_beat_age_secs: relay_alive.map(|_| 1),
+            epoch: 1,
+            position: 0,
+            behind_at_most: 0,
+            oldest_secs: None,
+            written_secs: 0,
+        }
+    }
+
+    #[test]
+    fn holders_are_told_with_how_many_shards_they_hold() {
+        let sink = Progress {
+            sink: "s".to_owned(),
+            configured: Some(false),
+            position: Some(0),
+            behind_at_most: Some(0),
+            oldest_secs: None,
+            written_secs: None,
+            foreign: false,
+            shards: vec![
+                shard(0, Some("b"), Some(true)),
+                shard(1, Some("a"), Some(false)),
+                shard(2, Some("b"), Some(true)),
+                shard(3, Some("gone"), None),
+                shard(4, None, None),
+            ],
+        };
+        assert_eq!(holders(&sink), "a (1), b (2), nobody (2)");
+        assert_eq!(remarks(&sink).len(), 1, "only that it is not configured");
+    }
+}

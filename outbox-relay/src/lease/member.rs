@@ -1,0 +1,219 @@
+//! The task that keeps this relay on the list, and tells the sinks who else is.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::{sync::watch as channel, time::timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    shares::ShardRow,
+    term::{Lease, Moment},
+    watch::{Beat, Watch},
+};
+use crate::database::{Database, session::Session, statement::statement, trouble};
+
+/// What a relay knows of itself and the others, as of its last beat.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// This relay's id on the list; `None` before it is there.
+    pub me: Option<String>,
+    /// From before anything of this was read; `None` before the first look.
+    pub looked_at: Option<Moment>,
+    /// The living relays, by sink.
+    pub members: HashMap<String, Vec<String>>,
+    /// The cursors' rows, by sink; sinks without cursors are missing.
+    pub cursors: HashMap<String, Vec<ShardRow>>,
+}
+
+/// A relay's place on the list.
+#[derive(Debug)]
+pub struct Member {
+    database: Database,
+    /// For people to read: where this relay runs.
+    host: String,
+    sinks: Vec<String>,
+    lease: Lease,
+    roster: channel::Sender<Roster>,
+    watch: Watch,
+}
+
+/// The most rows of other relays that are read; far more than can share sixteen shards.
+const MAX_RELAYS: i64 = 1_000;
+
+impl Member {
+    /// A relay that is not on the list yet, and where to see who is.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        host: String,
+        sinks: Vec<String>,
+        lease: Lease,
+    ) -> (Self, channel::Receiver<Roster>) {
+        let (roster, seen) = channel::channel(Roster::default());
+        let member = Self {
+            database,
+            host,
+            sinks,
+            lease,
+            roster,
+            watch: Watch::default(),
+        };
+        (member, seen)
+    }
+
+    /// Beats until it is told to end, then takes itself off the list if `leaves_clean` says that no
+    /// request of this relay is unanswered; else others have to wait for the end of its term.
+    ///
+    /// The database's errors are survived: the lease ends by itself, and with it the publishing.
+    pub async fn run(mut self, end: CancellationToken, leaves_clean: impl Fn() -> bool) {
+        let mut connection = None;
+        let mut is_failing = false;
+        while !end.is_cancelled() {
+            let began = Moment::now();
+            let limit = self.lease.terms().term.max(Duration::from_secs(1));
+            match timeout(limit, self.beat(&mut connection)).await {
+                Ok(Ok(())) => is_failing = false,
+                outcome => {
+                    connection = None;
+                    if !is_failing {
+                        let reason = outcome.map_or_else(|_| "no answer in time".to_owned(), describe);
+                        tracing::warn!(
+                            reason,
+                            "the relay cannot renew its lease; it publishes nothing once it has expired"
+                        );
+                    }
+                    is_failing = true;
+                }
+            }
+            let pause = self.lease.terms().beat.saturating_sub(Moment::now().since(began));
+            let _ = timeout(pause, end.cancelled()).await;
+        }
+        if leaves_clean() {
+            self.leave(connection).await;
+        }
+    }
+
+    async fn beat(&mut self, connection: &mut Option<Session>) -> Result<(), sqlx::Error> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => connection.insert(self.database.session().await?),
+        };
+        let began = Moment::now();
+        let me = self.roster.borrow().me.clone();
+        let me = match me {
+            Some(me) => me,
+            None => self.join(connection).await?,
+        };
+        let sent = Moment::now();
+        let beat = statement("update oncebox.relay set beat = beat + 1, beat_at = now() where id = $1");
+        if beat.bind(&me).execute(&mut *connection).await? == 0 {
+            // Declared dead: whatever was held is somebody else's, so this is another relay from now on.
+            self.lease.end();
+            self.roster.send_modify(|roster| *roster = Roster::default());
+            tracing::warn!(
+                relay = me,
+                "this relay was silent for a whole lease and others have taken over; it joins anew"
+            );
+            return Ok(());
+        }
+        self.lease.extend(sent);
+
+        let rows: Vec<(String, Vec<String>, i64, i64)> =
+            statement("select id, sinks, beat, term_ms from oncebox.relay order by id limit $1")
+                .bind(MAX_RELAYS)
+                .fetch_as(&mut *connection)
+                .await?;
+        let others = rows.iter().filter(|(id, ..)| *id != me);
+        let beats: Vec<Beat> = others
+            .map(|(id, _, beat, term_ms)| Beat {
+                relay: id.clone(),
+                beat: *beat,
+                term: Duration::from_millis(term_ms.unsigned_abs()),
+            })
+            .collect();
+        let dead = self.watch.observe(&beats, Moment::now());
+        for beat in &dead {
+            let declared = statement("delete from oncebox.relay where id = $1 and beat = $2");
+            let declared = declared.bind(&beat.relay).bind(beat.beat);
+            if declared.execute(&mut *connection).await? > 0 {
+                tracing::warn!(
+                    relay = beat.relay,
+                    "another relay was silent for its whole lease; its shards are free"
+                );
+            }
+        }
+        let cursors = self.cursors(connection).await?;
+        let is_dead = |id: &str| dead.iter().any(|beat| beat.relay == id);
+        let mut members: HashMap<String, Vec<String>> = HashMap::new();
+        for (id, sinks, ..) in rows.into_iter().filter(|(id, ..)| !is_dead(id)) {
+            for sink in sinks {
+                members.entry(sink).or_default().push(id.clone());
+            }
+        }
+        self.roster.send_replace(Roster {
+            me: Some(me),
+            looked_at: Some(began),
+            members,
+            cursors,
+        });
+        Ok(())
+    }
+
+    /// Puts this relay on the list, under a new id.
+    async fn join(&mut self, connection: &mut Session) -> Result<String, sqlx::Error> {
+        let id = format!("{}-{}", self.host, Uuid::new_v4().simple());
+        statement("insert into oncebox.relay (id, sinks, term_ms) values ($1, $2, $3)")
+            .bind(&id)
+            .bind(&self.sinks)
+            .bind(i64::try_from(self.lease.terms().term.as_millis()).unwrap_or(i64::MAX))
+            .execute(connection)
+            .await?;
+        tracing::info!(relay = id, "joined the relays");
+        self.roster.send_modify(|roster| roster.me = Some(id.clone()));
+        Ok(id)
+    }
+
+    async fn cursors(&self, connection: &mut Session) -> Result<HashMap<String, Vec<ShardRow>>, sqlx::Error> {
+        let rows: Vec<(String, i16, i64, Option<String>)> =
+            statement("select sink, shard, epoch, owner from oncebox.cursor where sink = any($1) order by sink, shard")
+                .bind(&self.sinks)
+                .fetch_as(connection)
+                .await?;
+        let mut cursors: HashMap<String, Vec<ShardRow>> = HashMap::new();
+        for (sink, shard, epoch, owner) in rows {
+            cursors.entry(sink).or_default().push(ShardRow { shard, epoch, owner });
+        }
+        Ok(cursors)
+    }
+
+    /// Frees what is held at once, so that others need not wait for the term's end.
+    async fn leave(&self, connection: Option<Session>) {
+        let Some(me) = self.roster.borrow().me.clone() else {
+            return;
+        };
+        self.lease.end();
+        let left = async {
+            let mut connection = match connection {
+                Some(connection) => connection,
+                None => self.database.session().await?,
+            };
+            statement("delete from oncebox.relay where id = $1")
+                .bind(&me)
+                .execute(&mut connection)
+                .await?;
+            connection.close().await
+        };
+        match timeout(Duration::from_secs(2), left).await {
+            Ok(Ok(())) => tracing::info!(relay = me, "left the relays"),
+            Ok(Err(error)) => {
+                tracing::warn!(reason = %error, "could not leave the relays; the shards are free when the lease is over")
+            }
+            Err(_) => tracing::warn!("could not leave the relays in time; the shards are free when the lease is over"),
+        }
+    }
+}
+
+fn describe(outcome: Result<(), sqlx::Error>) -> String {
+    outcome.err().map_or_else(String::new, |error| trouble::explain(&error))
+}

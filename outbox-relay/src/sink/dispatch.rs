@@ -1,0 +1,344 @@
+//! Sending, and what came of it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{
+    Guarantee, Sink, backoff, concurrency::Concurrency, entry::Entry, gather::Gather, lanes::Lanes, outgoing::Outgoing,
+};
+use crate::{
+    lease::term::Lease,
+    publish::{FailureClass, Message, PublishError, Publisher, Scope},
+    telemetry::traces::SinkTraces,
+};
+
+/// A request's task panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a request's task panicked")]
+pub struct Panicked;
+
+/// What became of events.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// The target has them.
+    pub confirmed: Vec<Outgoing>,
+    /// The target will not take them as they are.
+    pub refused: Vec<Refused>,
+    /// They may have arrived and are not sent again, because the sink sends at most once.
+    pub dropped: Vec<Outgoing>,
+}
+
+/// An event that the target will not take, and what waited behind it in its lane.
+#[derive(Debug)]
+pub struct Refused {
+    /// The event.
+    pub event: Outgoing,
+    /// Why.
+    pub error: PublishError,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// The events behind it, in order. They leave the lanes with it.
+    pub followers: Vec<Outgoing>,
+}
+
+/// A request's answer.
+#[derive(Debug)]
+pub struct Answer {
+    batch: Vec<Entry<Outgoing>>,
+    results: Vec<Result<(), PublishError>>,
+    took: Duration,
+}
+
+/// The events that wait to be sent, and the requests that are out.
+#[derive(Debug)]
+pub struct Dispatch<P> {
+    sink: Arc<Sink<P>>,
+    lease: Lease,
+    gather: Option<Gather<Outgoing>>,
+    lanes: Lanes<Outgoing>,
+    requests: JoinSet<Answer>,
+    concurrency: Concurrency,
+}
+
+impl<P: Publisher> Dispatch<P> {
+    /// Nothing to send yet.
+    #[must_use]
+    pub fn new(sink: Arc<Sink<P>>, lease: Lease) -> Self {
+        Self {
+            lease,
+            gather: sink.bundle.map(Gather::new),
+            lanes: Lanes::new(sink.bundle.map(|bundle| bundle.size)),
+            requests: JoinSet::new(),
+            concurrency: Concurrency::new(sink.max_in_flight),
+            sink,
+        }
+    }
+
+    /// Adds an event; those of a lane come in the lane's order.
+    pub fn push(&mut self, event: Outgoing) {
+        match &mut self.gather {
+            None => self.lanes.push(Entry::of(event)),
+            Some(gather) => {
+                for entry in gather.push(event, Instant::now()) {
+                    self.lanes.push(entry);
+                }
+            }
+        }
+    }
+
+    /// Starts the requests that may be started now.
+    pub fn send(&mut self) {
+        let now = Instant::now();
+        if let Some(gather) = &mut self.gather {
+            for entry in gather.take_due(now) {
+                self.lanes.push(entry);
+            }
+        }
+        while self.has_free_request() && self.lease.may_send() {
+            let batch = self.lanes.take_batch(self.sink.limits, now);
+            if batch.is_empty() {
+                break;
+            }
+            let sink = Arc::clone(&self.sink);
+            self.requests.spawn(async move {
+                let begin = Instant::now();
+                let results = publish(&sink.publisher, &batch).await;
+                let took = begin.elapsed();
+                if let Some(traces) = &sink.traces {
+                    trace(traces, &batch, &results, took);
+                }
+                Answer { batch, results, took }
+            });
+        }
+        self.sink
+            .metrics
+            .in_flight(self.requests.len(), self.concurrency.limit());
+    }
+
+    /// The next answer; `None` when no request is out.
+    ///
+    /// # Errors
+    /// [`Panicked`].
+    ///
+    /// # Cancel safety
+    /// A cancelled call has taken no answer.
+    pub async fn answer(&mut self) -> Option<Result<Answer, Panicked>> {
+        let answer = self.requests.join_next().await?;
+        Some(answer.map_err(|_| Panicked))
+    }
+
+    /// The next answer if one is there.
+    ///
+    /// # Errors
+    /// [`Panicked`].
+    pub fn answer_that_is_there(&mut self) -> Option<Result<Answer, Panicked>> {
+        let answer = self.requests.try_join_next()?;
+        Some(answer.map_err(|_| Panicked))
+    }
+
+    /// Sorts out an answer: what was not accepted waits to be sent again, the rest is returned.
+    pub fn settle(&mut self, answer: Answer) -> Settled {
+        let Answer { batch, results, took } = answer;
+        debug_assert_eq!(batch.len(), results.len(), "a publisher answers for each message");
+        let (now, was_alone) = (Instant::now(), batch.len() == 1);
+        let sent = batch.iter().map(Entry::len).sum();
+        let bytes = batch.iter().map(Entry::bytes).sum();
+        self.sink.metrics.request(took, batch.len(), sent, bytes);
+        let mut settled = Settled {
+            confirmed: Vec::with_capacity(sent),
+            ..Settled::default()
+        };
+        let mut failures = Failures::default();
+        let mut results = results.into_iter();
+        for entry in batch {
+            // An answer that is missing is no confirmation.
+            match results.next().unwrap_or_else(|| Err(PublishError::unanswered())) {
+                Ok(()) => {
+                    self.sink.metrics.published(entry.len());
+                    self.lanes.settle(&entry);
+                    settled.confirmed.extend(entry.into_items());
+                }
+                Err(error) => {
+                    self.sink.metrics.failed(error.class, entry.len());
+                    failures.note(&error, &entry);
+                    self.fail(entry, error, was_alone, now, &mut settled);
+                }
+            }
+        }
+        if failures.throttled {
+            self.concurrency.throttled(now);
+        } else {
+            self.concurrency.accepted();
+        }
+        failures.log(&self.sink.name);
+        settled
+    }
+
+    fn fail(
+        &mut self,
+        entry: Entry<Outgoing>,
+        error: PublishError,
+        was_alone: bool,
+        now: Instant,
+        settled: &mut Settled,
+    ) {
+        let attempts = entry.failures + 1;
+        if error.class == FailureClass::Permanent {
+            let may_be_a_neighbours = error.scope == Scope::Request && !was_alone;
+            if may_be_a_neighbours || entry.len() > 1 {
+                self.lanes.isolate(entry, now);
+                return;
+            }
+            let mut followers = self.lanes.close(&entry);
+            if let (Some(gather), Some(lane)) = (&mut self.gather, entry.lane()) {
+                followers.extend(gather.close(lane));
+            }
+            settled.refused.extend(entry.into_items().map(|event| Refused {
+                event,
+                error: error.clone(),
+                attempts,
+                followers: std::mem::take(&mut followers),
+            }));
+        } else if self.sink.guarantee == Guarantee::AtMostOnce && error.may_have_arrived {
+            self.lanes.settle(&entry);
+            settled.dropped.extend(entry.into_items());
+        } else {
+            let wait = backoff::delay(error.class, attempts, rand::random());
+            self.lanes.retry(entry, now + wait);
+        }
+    }
+
+    /// Gives up the requests that are out. Their messages may arrive all the same.
+    pub fn abort(&mut self) {
+        self.requests.abort_all();
+    }
+
+    /// Waits until no request's task runs any more.
+    pub async fn ended(&mut self) {
+        while self.requests.join_next().await.is_some() {}
+        self.sink.metrics.in_flight(0, self.concurrency.limit());
+    }
+
+    /// Requests without an answer.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether another request may be started, as far as their number goes.
+    #[must_use]
+    pub fn has_free_request(&self) -> bool {
+        self.requests.len() < self.concurrency.limit()
+    }
+
+    /// Whether an event could be sent at once, and only the lease forbids it.
+    #[must_use]
+    pub fn is_held_by_lease(&self) -> bool {
+        self.lanes.ready() > 0 && !self.lease.may_send()
+    }
+
+    /// When a bundle or a failed entry is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        let gathered = self.gather.as_ref().and_then(Gather::next_due);
+        let retry = self.lanes.next_retry().filter(|_| self.has_free_request());
+        gathered.into_iter().chain(retry).min()
+    }
+
+    /// Events that wait to be sent.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.lanes.queued() + self.gather.as_ref().map_or(0, Gather::queued)
+    }
+
+    /// Bytes of the events that wait to be sent.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.lanes.queued_bytes()
+    }
+
+    /// Entries that wait for nothing but a free request.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.lanes.ready()
+    }
+}
+
+/// Sends what can be sent of a batch, and answers for each of its entries.
+async fn publish<P: Publisher>(publisher: &P, batch: &[Entry<Outgoing>]) -> Vec<Result<(), PublishError>> {
+    let messages: Vec<Result<Arc<Message>, PublishError>> = batch.iter().map(message).collect();
+    let valid: Vec<Arc<Message>> = messages
+        .iter()
+        .filter_map(|message| message.as_ref().ok().cloned())
+        .collect();
+    let sent = if valid.is_empty() {
+        Vec::new()
+    } else {
+        publisher.publish(&valid).await
+    };
+    let mut sent = sent.into_iter();
+    // An answer that is missing is no confirmation.
+    let mut answer = || sent.next().unwrap_or_else(|| Err(PublishError::unanswered()));
+    messages
+        .into_iter()
+        .map(|message| message.and_then(|_| answer()))
+        .collect()
+}
+
+/// Records each event of a request that was just answered, those of a bundle too.
+fn trace(traces: &SinkTraces, batch: &[Entry<Outgoing>], results: &[Result<(), PublishError>], took: Duration) {
+    let request = traces.request(took);
+    for (entry, result) in batch.iter().zip(results) {
+        for message in entry.items().filter_map(|event| event.message().ok()) {
+            request.record(message, entry.failures + 1, result);
+        }
+    }
+}
+
+/// The message of an entry: an event's own, or the bundle of several.
+fn message(entry: &Entry<Outgoing>) -> Result<Arc<Message>, PublishError> {
+    let messages: Result<Vec<&Arc<Message>>, &PublishError> = entry.items().map(Outgoing::message).collect();
+    match messages.map_err(Clone::clone)?.as_slice() {
+        [one] => Ok(Arc::clone(one)),
+        several => {
+            let several: Vec<Arc<Message>> = several.iter().map(|message| Arc::clone(message)).collect();
+            Message::bundle(&several)
+                .map(Arc::new)
+                .ok_or_else(PublishError::unanswered)
+        }
+    }
+}
+
+/// What failed of one request, for one line in the log.
+#[derive(Debug, Default)]
+struct Failures {
+    first: Option<PublishError>,
+    events: usize,
+    attempt: u32,
+    throttled: bool,
+}
+
+impl Failures {
+    fn note(&mut self, error: &PublishError, entry: &Entry<Outgoing>) {
+        self.events += entry.len();
+        self.attempt = self.attempt.max(entry.failures + 1);
+        self.throttled |= error.class == FailureClass::Throttled;
+        if self.first.is_none() {
+            self.first = Some(error.clone());
+        }
+    }
+
+    fn log(&self, sink: &str) {
+        let Some(error) = &self.first else { return };
+        tracing::warn!(
+            sink,
+            class = error.class.as_str(),
+            code = error.code,
+            reason = error.message,
+            events = self.events,
+            attempt = self.attempt,
+            "events were not accepted"
+        );
+    }
+}
