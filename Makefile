@@ -3,6 +3,9 @@ STACK := python3 localstack/stack.py
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 N ?= 500
 KEEP ?=
+QUICK ?=
+SCENARIOS ?=
+RELAYS ?= 1
 
 # One selection of packages and targets for everything: another one would mean other features, and
 # so every dependency compiled a second time.
@@ -14,7 +17,7 @@ ON_POSTGRES := package(oncebox-outbox) or (package(oncebox-consumer) and test(/^
 	or (package(system-tests) and test(/^(log|claims|pipeline|relay)::/) \
 	- test(/^relay::(configuration|health|observed|traces)::/))
 
-.PHONY: help demo test test-postgres check build unit localstack-up localstack-down localstack-logs localstack-status clean
+.PHONY: help demo test test-postgres check build unit bench localstack-up localstack-down localstack-logs localstack-status clean
 
 help: ## this list
 	@echo "Oncebox: effectively-once event processing from Postgres to AWS Lambda"
@@ -68,6 +71,11 @@ localstack-status: ## what runs, where
 
 localstack-logs: ## its logs, functions included; NAME=take-payment for one
 	$(STACK) logs $(NAME)
+
+bench: doctor ## the relay beside the bare AWS SDK, enqueue beside INSERT: QUICK=1, SCENARIOS="throughput wal", RELAYS=1,2,4
+	cargo build --release -p outbox-relay -p bench
+	@$(STACK) run --only postgres -- $(TARGET)/release/bench run $(SCENARIOS) $(if $(QUICK),--quick) --relays $(RELAYS) \
+		$(if $(SCENARIOS)$(QUICK),,--results bench/RESULTS.md)
 
 clean: ## remove what was built here (the download cache stays)
 	cargo clean

@@ -105,6 +105,16 @@ async fn each_bad_argument_is_one_error_that_names_it() {
             "a parameter of its own",
         ),
         (
+            with(|c| c.headers = json!(r#"{"datalength": 1}"#)),
+            "headers.datalength",
+            "a parameter of its own",
+        ),
+        (
+            with(|c| c.headers = json!(r#"{"datasha256": "x"}"#)),
+            "headers.datasha256",
+            "a parameter of its own",
+        ),
+        (
             with(|c| c.headers = json!(r#"{"traceparent": "x"}"#)),
             "headers.traceparent",
             "W3C",
@@ -173,7 +183,7 @@ async fn every_limit_takes_the_last_byte_and_refuses_the_next() {
         ("key", 2_048, |c, n| c.key = json!("k".repeat(n))),
         ("tenant", 128, |c, n| c.tenant = json!("t".repeat(n))),
         ("source", 256, |c, n| c.source = json!("s".repeat(n))),
-        ("data", 1_000_000, |c, n| {
+        ("data", 8_388_608, |c, n| {
             c.data = json!(format!("\"{}\"", "d".repeat(n - 2)))
         }),
         ("headers.x", 2_048, |c, n| {

@@ -14,7 +14,8 @@ async fn migrating_twice_and_from_two_sides_at_once_changes_nothing_more() {
         .fetch_one(&mut one)
         .await
         .unwrap();
-    assert_eq!(applied, 4);
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+    assert_eq!(usize::try_from(applied).unwrap(), files.count());
     let foreign: bool = sqlx::query_scalar("select to_regclass('public._sqlx_migrations') is null")
         .fetch_one(&mut one)
         .await
