@@ -7,8 +7,8 @@
 //!
 //! # Guarantees
 //! - No two relays publish one shard at once. The holder counts its term from before the beat was
-//!   written and starts no request that could outlast it; whoever takes over counts the same term from
-//!   after it saw that beat. Both count time that passed on their own machine; no two clocks are
+//!   written and starts no request that could outlast it; whoever takes over counts the same term, and
+//!   a twentieth more, from after it saw that beat. Both count time that passed on their own machine; no two clocks are
 //!   compared.
 //! - A relay that was stopped for longer than its term sends nothing and moves no cursor when it goes
 //!   on: its term is over, and the epochs of its shards were raised.

@@ -140,8 +140,27 @@ pub async fn claim(
 ) -> Result<Vec<Claim>, StoreError> {
     let seq_before = page::sequence_position(connection).await?;
     let now = page::look(connection, seq_before).await?;
+    connection.begin_transaction().await?;
+    let claims = claim_within(connection, sink, me, free, &now).await;
+    match &claims {
+        Ok(_) => connection.commit().await?,
+        Err(StoreError::Database(_)) => {}
+        // Refused: nothing may look as if somebody had worked on it.
+        Err(_) => connection.roll_back().await?,
+    }
+    claims
+}
+
+async fn claim_within(
+    connection: &mut Session,
+    sink: &str,
+    me: &str,
+    free: &[(i16, i64)],
+    now: &Horizon,
+) -> Result<Vec<Claim>, StoreError> {
     let (shards, epochs): (Vec<i16>, Vec<i64>) = free.iter().copied().unzip();
-    // The lock on the relay's own row keeps others from declaring it dead in the middle.
+    // The lock on the relay's own row keeps others from declaring it dead in the middle. Whether an
+    // owner lives is asked again: what was seen may be old.
     let rows = statement(
         "with me as (select id from oncebox.relay where id = $2 for share),
          taken as (
@@ -150,6 +169,7 @@ pub async fn claim(
                system_id = coalesce(c.system_id, (select system_identifier from pg_control_system()))
            from me, unnest($3::smallint[], $4::bigint[]) as free (shard, epoch)
            where c.sink = $1 and c.shard = free.shard and c.epoch = free.epoch
+             and (c.owner is null or c.owner = me.id or not exists (select from oncebox.relay r where r.id = c.owner))
            returning c.*)
          select shard, epoch, base::text, base_next_xid, base_seq, base_open_floor, base_floors,
                 target::text, target_next_xid, target_seq, target_high, position,
@@ -170,7 +190,7 @@ pub async fn claim(
         if row.try_get("is_foreign")? {
             return Err(StoreError::Foreign { sink: sink.to_owned() });
         }
-        if is_ahead(&place, &now) {
+        if is_ahead(&place, now) {
             return Err(StoreError::Ahead { sink: sink.to_owned() });
         }
         match claims.iter_mut().find(|claim| claim.place == place) {

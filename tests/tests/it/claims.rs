@@ -22,6 +22,12 @@ pub(crate) async fn claim_all(session: &mut Session, sink: &str, me: &str, start
         .execute(session)
         .await
         .unwrap();
+    // Whoever held them is gone.
+    statement("update oncebox.cursor set owner = null where sink = $1")
+        .bind(sink)
+        .execute(session)
+        .await
+        .unwrap();
     let free: Vec<(i16, i64)> = statement("select shard, epoch from oncebox.cursor where sink = $1")
         .bind(sink)
         .fetch_as(session)
