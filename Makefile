@@ -8,7 +8,13 @@ KEEP ?=
 # so every dependency compiled a second time.
 BUILD := cargo build --workspace --all-targets
 
-.PHONY: help demo test check build unit localstack-up localstack-down localstack-logs localstack-status clean
+# What leans on Postgres, for its oldest and its newest version that we support. 16 runs everything.
+POSTGRES_VERSIONS := 15 18
+ON_POSTGRES := package(oncebox-outbox) or (package(oncebox-consumer) and test(/^inbox::/)) \
+	or (package(system-tests) and test(/^(log|claims|pipeline|relay)::/) \
+	- test(/^relay::(configuration|health|observed|traces)::/))
+
+.PHONY: help demo test test-postgres check build unit localstack-up localstack-down localstack-logs localstack-status clean
 
 help: ## this list
 	@echo "Oncebox: effectively-once event processing from Postgres to AWS Lambda"
@@ -29,14 +35,24 @@ test: doctor ## everything: unit tests, real Postgres, system tests on real Loca
 	$(STACK) selftest
 	@echo "==> documentation's examples"
 	cargo test --quiet --workspace --doc
+	@$(MAKE) --no-print-directory test-postgres
 	@echo "==> unit and system tests, on Postgres and LocalStack"
 	@PATH="$$($(STACK) tools):$$PATH" $(STACK) run -- cargo nextest run --workspace --no-fail-fast
 
-check: ## formatting, clippy, docs, licences: what CI runs before the tests
+test-postgres: doctor ## what leans on Postgres, on each other version of it
+	@$(BUILD)
+	@for version in $(POSTGRES_VERSIONS); do \
+		echo "==> on Postgres $$version"; \
+		PATH="$$($(STACK) tools):$$PATH" $(STACK) run --postgres $$version -- \
+			cargo nextest run --workspace --no-fail-fast --status-level fail -E '$(ON_POSTGRES)' || exit 1; \
+	done
+
+check: ## formatting, clippy, docs, licences, Dockerfile: what CI runs before the tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	PATH="$$($(STACK) tools):$$PATH" cargo deny --log-level error check bans licenses sources
+	PATH="$$($(STACK) tools):$$PATH" hadolint Dockerfile
 
 unit: ## only the tests that need neither Postgres nor LocalStack
 	cargo test --workspace --lib

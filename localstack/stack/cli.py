@@ -14,6 +14,7 @@ from pathlib import Path
 from stack import doctor, logs, run, supervisor, venv
 from stack.host import HOLD_POSTGRES
 from stack.paths import HERE, default_stack_dir
+from stack.plan import POSTGRES_VERSIONS, Plan
 from stack.process import is_same
 from stack.report import StackError, say, wait_until
 from stack.state import load
@@ -48,7 +49,7 @@ def _run(arguments: argparse.Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         raise StackError("no command given", "stack.py run -- COMMAND …")
-    return run.run(command, arguments.dir, _mode(), arguments.postgres, arguments.keep)
+    return run.run(command, arguments.dir, _plan(arguments), arguments.keep)
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -60,7 +61,7 @@ def _up(arguments: argparse.Namespace) -> int:
         venv.stack_venv()
         supervisor.make_folder(folder)
         try:
-            state = supervisor.launch(folder, _mode(), arguments.postgres, tied_to_us=False)
+            state = supervisor.launch(folder, _plan(arguments), tied_to_us=False)
         except BaseException:
             supervisor.shut_down(folder)
             raise
@@ -149,7 +150,12 @@ def _selftest(arguments: argparse.Namespace) -> int:
 
 
 def _supervise(arguments: argparse.Namespace) -> int:
-    return supervisor.supervise(arguments.folder, arguments.mode, arguments.postgres, arguments.scratch)
+    plan = Plan(arguments.mode, arguments.postgres, arguments.only_postgres)
+    return supervisor.supervise(arguments.folder, plan, arguments.scratch)
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    return Plan(_mode(), arguments.postgres, arguments.only == "postgres")
 
 
 def _mode() -> str:
@@ -185,7 +191,8 @@ def _parser() -> argparse.ArgumentParser:
     runner.add_argument("--keep", action="store_true", help="leave the stack running, and say how to stop it")
     starter = command("up", _up, "start a stack that stays")
     for starting in (runner, starter):
-        starting.add_argument("--postgres", type=int, choices=(16, 18), default=16, help="version (default: 16)")
+        starting.add_argument("--postgres", type=int, choices=POSTGRES_VERSIONS, default=16, help="version (default: 16)")
+        starting.add_argument("--only", choices=("postgres",), help="leave LocalStack out")
     runner.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
     command("down", _down, "take the stack down")
     command("status", _status, "tell what runs").add_argument("--json", action="store_true")
@@ -196,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     database = command("postgres", _postgres, "stop, start, restart or crash (kill -9) the stack's Postgres")
     database.add_argument("action", choices=("stop", "start", "restart", "crash"))
     command("setup", _setup, "download what host mode needs, print its folder", with_dir=False)
-    command("tools", _tools, "install cargo-nextest and cargo-deny, print their bin folder", with_dir=False)
+    command("tools", _tools, "install cargo-nextest, cargo-deny and hadolint, print their bin folder", with_dir=False)
     examined = command("doctor", _doctor, "tell what is missing and how to get it", with_dir=False)
     examined.add_argument("--quiet", action="store_true", help="say only what is missing")
     tester = command("selftest", _selftest, "test this script and the LocalStack plugin", with_dir=False)
@@ -207,5 +214,6 @@ def _parser() -> argparse.ArgumentParser:
     hidden.add_argument("folder", type=Path)
     hidden.add_argument("mode")
     hidden.add_argument("postgres", type=int)
+    hidden.add_argument("--only-postgres", action="store_true")
     hidden.add_argument("--scratch", action="store_true")
     return parser

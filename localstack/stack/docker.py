@@ -7,14 +7,15 @@ import os
 import subprocess
 from pathlib import Path
 
-from stack.localstack import CREDENTIALS, REGION
+from stack.localstack import ACCOUNT
 from stack.paths import HERE
+from stack.plan import Plan
 from stack.postgres import DATABASE, ROLE
 from stack.report import StackError, say
 from stack.state import State
 from stack.venv import python
 
-IMAGES = {16: "postgres:16.14", 18: "postgres:18.4"}
+IMAGES = {15: "postgres:15.18", 16: "postgres:16.14", 18: "postgres:18.4"}
 
 
 def engine_answers() -> bool:
@@ -31,28 +32,27 @@ def engine_answers() -> bool:
 class DockerStack:
     """The same three steps as the host's: `start`, `tend`, `stop`."""
 
-    def __init__(self, folder: Path, venv: Path, postgres_version: int, state: State) -> None:
+    def __init__(self, folder: Path, venv: Path, plan: Plan, state: State) -> None:
         self._folder = folder
         self._venv = venv
         self._state = state
         self._project = "oncebox-" + hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+        self._services = ["postgres"] if plan.only_postgres else []
         self._env = os.environ | {
-            "ONCEBOX_POSTGRES_IMAGE": IMAGES[postgres_version],
+            "ONCEBOX_POSTGRES_IMAGE": IMAGES[plan.postgres],
             "ONCEBOX_NETWORK": f"{self._project}_default",
         }
 
     def start(self) -> None:
-        """Returns when both containers are healthy. The first time, this pulls the images."""
+        """Returns when the containers are healthy. The first time, this pulls the images."""
         say("starting containers (the first time, Docker pulls about 1.5 GB)")
-        self._compose("up", "--detach", "--wait", "--quiet-pull")
+        self._compose("up", "--detach", "--wait", "--quiet-pull", *self._services)
 
     def env(self) -> dict[str, str]:
         """What a program needs to use the stack. Functions reach Postgres by another name."""
         postgres = self._address("postgres", 5432)
-        return CREDENTIALS | {
-            "AWS_ENDPOINT_URL": f"http://{self._address('localstack', 4566)}",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
+        aws = {} if self._services else {"AWS_ENDPOINT_URL": f"http://{self._address('localstack', 4566)}"} | ACCOUNT
+        return aws | {
             "DATABASE_URL": f"postgres://{ROLE}@{postgres}/{DATABASE}",
             "ONCEBOX_FUNCTION_DATABASE_URL": f"postgres://{ROLE}@postgres:5432/{DATABASE}",
             "ONCEBOX_STACK": "docker",

@@ -32,7 +32,7 @@ def _findings():
     yield os.access(place, os.W_OK), f"the cache folder {cache} can be written", "set ONCEBOX_CACHE to another folder"
     free = shutil.disk_usage(place).free
     yield free > NEEDED_BYTES, f"{free // 1024**3} GB free there (2 needed)", "make room, or set ONCEBOX_CACHE"
-    for name in ("stack", "tools"):
+    for name in ("stack", "tools", "postgres15"):
         ready = venv.is_complete(venv.location(name))
         yield True, f"downloads for '{name}': {'there' if ready else 'not yet, the first use gets them'}", ""
     needs_docker = os.environ.get("ONCEBOX_STACK") == "docker" or sys.platform != "linux"

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from stack import process
-from stack.localstack import CREDENTIALS, REGION, LocalStack
+from stack.localstack import ACCOUNT, LocalStack
+from stack.plan import Plan
 from stack.postgres import Postgres
 from stack.report import StackError, say
 from stack.state import State
@@ -18,19 +19,20 @@ HOLD_POSTGRES = "postgres.hold"
 class HostStack:
     """`start`, then `tend` every now and then, then `stop`."""
 
-    def __init__(self, folder: Path, venv: Path, postgres_version: int, state: State) -> None:
+    def __init__(self, folder: Path, venv: Path, plan: Plan, state: State) -> None:
         self._folder = folder
         self._venv = venv
         self._state = state
-        self._postgres = Postgres(venv, postgres_version, folder)
-        self._localstack = LocalStack(venv, folder)
+        self._postgres = Postgres(plan.postgres, folder)
+        self._localstack = None if plan.only_postgres else LocalStack(venv, folder)
 
     def start(self) -> None:
-        """Returns when both answer."""
+        """Returns when all answer."""
         process.adopt_orphans()
-        say("starting LocalStack (about 10 s)")
-        self._localstack.start()
-        self._note("localstack", self._localstack.pid)
+        if self._localstack:
+            say("starting LocalStack (about 10 s)")
+            self._localstack.start()
+            self._note("localstack", self._localstack.pid)
         say(f"starting Postgres {self._postgres.version}")
         self._postgres.prepare()
         if self._postgres.outside:
@@ -39,14 +41,13 @@ class HostStack:
         self._postgres.start()
         self._note("postgres", self._postgres.pid)
         self._postgres.create_database()
-        self._localstack.wait()
+        if self._localstack:
+            self._localstack.wait()
 
     def env(self) -> dict[str, str]:
         """What a program needs to use the stack."""
-        return CREDENTIALS | {
-            "AWS_ENDPOINT_URL": self._localstack.url,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
+        aws = {"AWS_ENDPOINT_URL": self._localstack.url} | ACCOUNT if self._localstack else {}
+        return aws | {
             "DATABASE_URL": self._postgres.url,
             "ONCEBOX_FUNCTION_DATABASE_URL": self._postgres.url,
             "ONCEBOX_STACK": "host",
@@ -64,12 +65,13 @@ class HostStack:
             say("Postgres ended: starting it again on the same port")
             self._postgres.start()
             self._note("postgres", self._postgres.pid)
-        if not self._localstack.running():
+        if self._localstack and not self._localstack.running():
             raise StackError(f"LocalStack died; {self._folder}/logs/localstack.log says why")
 
     def stop(self, hard: bool) -> None:
-        """Ends both and removes what lies outside the stack's folder."""
-        self._localstack.end(hard)
+        """Ends all and removes what lies outside the stack's folder."""
+        if self._localstack:
+            self._localstack.end(hard)
         # What functions had started themselves is now this process's.
         process.kill_children(but={self._postgres.pid} if self._postgres.running() else set())
         self._postgres.end(hard)

@@ -23,7 +23,12 @@ SERVICES = (
 )
 READY_SECS = 90.0
 DIST_INFO = "oncebox_localstack-1.0.dist-info"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+ACCOUNT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+}
 
 
 class LocalStack:

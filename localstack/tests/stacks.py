@@ -16,6 +16,7 @@ import boto3  # noqa: E402
 from botocore.config import Config  # noqa: E402
 
 from stack import supervisor  # noqa: E402
+from stack.plan import Plan  # noqa: E402
 
 STACK = HERE.parent / "stack.py"
 DEPLOY = HERE.parent.parent / "infra" / "deploy.py"
@@ -32,7 +33,7 @@ class RunningStack:
         before = {name: os.environ.get(name) for name in settings}
         os.environ.update(settings)
         try:
-            self.state = supervisor.launch(self.folder, "host", 16, tied_to_us=True, scratch=True)
+            self.state = supervisor.launch(self.folder, Plan("host"), tied_to_us=True, scratch=True)
         except BaseException:
             self.close()
             raise

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import stacks
 
-from stack import process
+from stack import plan, process
 from stack.report import wait_until
 from stack.state import load
 
@@ -23,7 +23,7 @@ READY = "touch ready && exec sleep 600"
 def run(*arguments: str, **options) -> subprocess.Popen:
     """Starts `stack.py` in host mode in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, str(stacks.STACK), *arguments], env=os.environ | {"ONCEBOX_STACK": "host"},
+        [sys.executable, str(stacks.STACK), *arguments], env=options.pop("env", os.environ) | {"ONCEBOX_STACK": "host"},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options,
     )
 
@@ -62,6 +62,17 @@ class ScriptTest(unittest.TestCase):
         self.assertFalse(folder.exists())
         self.assertFalse(any(Path(outside).exists() for outside in state["outside"]))
         self.assertFalse(any(process.start_time(noted["pid"]) for noted in state["processes"].values()))
+
+    def test_a_stack_of_postgres_alone_is_the_version_asked_for_and_says_nothing_of_aws(self):
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        for version in plan.POSTGRES_VERSIONS:
+            asked = self.start(
+                "run", "--only", "postgres", "--postgres", str(version), "--", "sh", "-c",
+                'env | grep ^AWS_; "$ONCEBOX_POSTGRES_BIN/psql" "$DATABASE_URL" -qXtAc "show server_version_num"', env=outside,
+            )
+            out, err = asked.communicate()
+            self.assertEqual(asked.returncode, 0, err)
+            self.assertEqual(int(out) // 10_000, version)
 
     def test_two_stacks_live_side_by_side_and_killing_one_run_ends_it_alone(self):
         one, other = self.temp / "one", self.temp / "other"

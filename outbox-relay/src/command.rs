@@ -3,6 +3,7 @@
 pub mod confirm;
 pub mod connection;
 pub mod cursor;
+pub mod health;
 pub mod migrate;
 pub mod output;
 pub mod parked;

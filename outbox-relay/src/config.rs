@@ -13,7 +13,8 @@
 //! sqs = { queue = "invoice-commands.fifo" }
 //! ```
 //!
-//! Every string may be `"env:NAME"`, which is the value of that environment variable.
+//! Every string may be `"env:NAME"`, which is the value of that environment variable. So may the
+//! file's own path: where files are hard to place (a container), the variable holds the whole text.
 
 mod environment;
 mod file;
@@ -21,18 +22,20 @@ pub(crate) mod pattern;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use secrecy::SecretString;
-
 use crate::{
+    database::Database,
     log::{page::Selection, store::Start},
     sink::{Guarantee, gather::BundleLimits},
 };
+pub(crate) use file::same_target;
 
 /// The relay's configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// Connection URL of the database with the outbox.
-    pub database_url: SecretString,
+    /// The database with the outbox.
+    pub database: Database,
+    /// How long events stay in the log.
+    pub retention: Retention,
     /// Where health and metrics are served; `None` for nowhere.
     pub listen: Option<SocketAddr>,
     /// Longest that a stopping relay waits for answers.
@@ -41,6 +44,15 @@ pub struct Config {
     pub lease: Duration,
     /// The sinks, at least one.
     pub sinks: Vec<SinkConfig>,
+}
+
+/// How long events stay in the log after they were written; longer where a sink still needs them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// At least this long.
+    For(Duration),
+    /// Nothing is dropped.
+    ForEver,
 }
 
 /// One sink.
@@ -56,6 +68,8 @@ pub struct SinkConfig {
     pub bundle: Option<BundleLimits>,
     /// How often an event may arrive.
     pub guarantee: Guarantee,
+    /// Where data goes that is too large for the target; `None` for nowhere.
+    pub claim_check: Option<ClaimCheckConfig>,
     /// Requests in flight at once.
     pub max_in_flight: usize,
     /// Most events that may pass one that is stuck, and that a crash may repeat.
@@ -72,6 +86,40 @@ pub enum TargetConfig {
         /// The queue.
         queue: String,
     },
+    /// An SNS topic by name or ARN.
+    Sns {
+        /// The topic.
+        topic: String,
+    },
+    /// An EventBridge event bus by name or ARN.
+    EventBridge {
+        /// The bus.
+        bus: String,
+    },
+}
+
+impl TargetConfig {
+    /// The key that names the target in a `[[sink]]` table.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Sqs { .. } => "sqs.queue",
+            Self::Sns { .. } => "sns.topic",
+            Self::EventBridge { .. } => "eventbridge.bus",
+        }
+    }
+}
+
+/// Where data goes that is too large for its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimCheckConfig {
+    /// The S3 bucket.
+    pub bucket: String,
+    /// What the objects' keys begin with, without the slash behind it; empty for none.
+    pub prefix: String,
+    /// Messages above this many bytes go by reference though the target would take them; `None` for
+    /// the target's own limit.
+    pub above_bytes: Option<usize>,
 }
 
 /// What is wrong with the configuration; names the key and the fix.
@@ -87,7 +135,8 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// Reads and validates a file. `environment` looks up what `env:NAME` stands for.
+    /// Reads and validates a file. `environment` looks up what `env:NAME` stands for; a path
+    /// `env:NAME` is the variable that holds the file's text.
     ///
     /// # Errors
     /// The first fault, by key.
@@ -97,10 +146,7 @@ impl Config {
             key,
             problem,
         };
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let problem = format!("cannot be read ({error}); pass the path of a relay.toml with --config");
-            named(("configuration".to_owned(), problem))
-        })?;
+        let text = text(path, &environment).map_err(|problem| named(("configuration".to_owned(), problem)))?;
         Self::parse(&text, environment).map_err(named)
     }
 
@@ -115,6 +161,16 @@ impl Config {
         environment::resolve(&mut table, &environment)?;
         file::read(table)
     }
+}
+
+fn text(path: &Path, environment: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    if let Some(name) = path.to_str().and_then(|path| path.strip_prefix("env:")) {
+        return environment(name)
+            .filter(|text| !text.trim().is_empty())
+            .ok_or_else(|| format!("environment variable `{name}` is not set; set it to the text of a relay.toml"));
+    }
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot be read ({error}); pass the path of a relay.toml with --config"))
 }
 
 /// A key's path, and what is wrong with it.

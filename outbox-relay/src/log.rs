@@ -8,9 +8,9 @@
 //! # Reading order
 //! [`snapshot`] (what Postgres says is visible), [`cursor`] (the pure rule: base, run, horizon),
 //! [`page`] (the rows of a run), [`parked`] (events set aside), [`store`] (the cursor's row and its
-//! epoch, and the transaction in which both are written). For commands: [`standing`] (how far
-//! everybody is), [`relays`] (who lives), [`extent`] (how large the log is), [`moving`] (cursors moved
-//! by a person), [`rebase`] (a log that came from another cluster).
+//! epoch, and the transaction in which both are written), [`upkeep`] (partitions). For commands:
+//! [`standing`] (how far everybody is), [`relays`] (who lives), [`extent`] (how large the log is),
+//! [`moving`] (cursors moved by a person), [`rebase`] (a log that came from another cluster).
 
 pub mod cursor;
 pub mod extent;
@@ -22,6 +22,7 @@ pub mod relays;
 pub mod snapshot;
 pub mod standing;
 pub mod store;
+pub mod upkeep;
 
 /// A position in the log: the value of `seq`, which starts at 1.
 pub type Seq = i64;

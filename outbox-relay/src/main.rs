@@ -24,9 +24,18 @@ struct Arguments {
 enum Command {
     /// Publish until told to stop (SIGTERM or Ctrl-C drains).
     Run {
-        /// The configuration.
+        /// The configuration; `env:NAME` for a variable that holds the whole text.
         #[arg(long, short, default_value = "relay.toml", env = "OUTBOX_RELAY_CONFIG")]
         config: PathBuf,
+    },
+    /// Ask a running relay whether it is alive: exit code 0 if so, 1 if not. For container health checks.
+    Health {
+        /// The relay's configuration, which says where it listens.
+        #[arg(long, short, default_value = "relay.toml", env = "OUTBOX_RELAY_CONFIG")]
+        config: PathBuf,
+        /// Ask whether every sink works, too (/readyz instead of /healthz).
+        #[arg(long)]
+        ready: bool,
     },
     /// Show, retry, hold, skip or edit events that a sink has set aside.
     Parked(command::parked::Arguments),
@@ -42,6 +51,8 @@ enum Command {
         /// Where the database is: postgres://user:password@host:port/database
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: Option<SecretString>,
+        #[command(flatten)]
+        tls: command::connection::TlsArguments,
     },
 }
 
@@ -53,11 +64,12 @@ async fn main() -> ExitCode {
             Ok(()) => command::run::run(&config).await,
             Err(error) => Err(Failure::new(FailureKind::Usage, error)),
         },
+        Command::Health { config, ready } => command::health::ask(&config, ready).await,
         Command::Parked(arguments) => command::parked::run(arguments).await,
         Command::Cursor(arguments) => command::cursor::run(arguments).await,
         Command::Status(arguments) => command::status::run(arguments).await,
         Command::Migrate { print: true, .. } => command::migrate::print(),
-        Command::Migrate { database_url, .. } => command::migrate::apply(database_url).await,
+        Command::Migrate { database_url, tls, .. } => command::migrate::apply(database_url, &tls.into()).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,14 +1,33 @@
 //! Handing messages to a target.
 //!
 //! # Reading order
-//! [`message`] (an event as a target takes it), [`Publisher`] (the seam), [`sqs`].
+//! [`message`] (an event as a target takes it), [`Publisher`] (the seam), [`limits`] (what targets
+//! take), [`target`] (one target of any kind), `sqs`, `sns` and `eventbridge` (how each is spoken to),
+//! `classify` and `answer` (what came of it), [`claim_check`] (what is too large).
 
+mod answer;
+pub mod claim_check;
+mod classify;
+pub mod clients;
+mod eventbridge;
+pub mod limits;
 pub mod message;
-pub mod sqs;
+pub mod resolve;
+mod sns;
+mod sqs;
+pub mod target;
 
 use std::{fmt, future::Future, sync::Arc};
 
+use oncebox_envelope::EnvelopeError;
+
+pub use clients::Clients;
+pub use limits::{BatchLimits, Limits, TargetKind};
 pub use message::Message;
+pub use target::Target;
+
+use crate::log::page::Row;
+use message::InvalidRow;
 
 /// A target that takes messages in batches.
 ///
@@ -24,15 +43,21 @@ pub trait Publisher: Clone + Send + Sync + 'static {
     /// # Cancel safety
     /// A cancelled call may have sent any of the messages.
     fn publish(&self, batch: &[Arc<Message>]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
-}
 
-/// What one request may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchLimits {
-    /// Entries.
-    pub max_entries: usize,
-    /// Bytes over all entries, as the target counts them.
-    pub max_bytes: usize,
+    /// Makes the message of a row as this target takes it, so that what [`Publisher::bytes_of`] says of
+    /// it is what will be sent. Decides only; does nothing.
+    ///
+    /// # Errors
+    /// Of class [`FailureClass::Permanent`], with code [`PublishError::INVALID_ROW`] or
+    /// [`PublishError::OVERSIZE`]: the row can never be sent as it is.
+    fn prepare(&self, row: Row) -> Result<Message, PublishError> {
+        Ok(Message::of(row)?)
+    }
+
+    /// What a message takes of a request, in bytes as the target counts them.
+    fn bytes_of(&self, message: &Message) -> usize {
+        TargetKind::Queue.bytes_of(message)
+    }
 }
 
 /// What a failure asks for. Every error of every target is one of these.
@@ -93,6 +118,11 @@ pub enum Scope {
 }
 
 impl PublishError {
+    /// The code of a row that is no valid event.
+    pub const INVALID_ROW: &str = "InvalidRow";
+    /// The code of an event that is larger than its target takes.
+    pub const OVERSIZE: &str = "Oversize";
+
     /// The target said nothing about this message.
     #[must_use]
     pub fn unanswered() -> Self {
@@ -103,5 +133,39 @@ impl PublishError {
             scope: Scope::Entry,
             may_have_arrived: true,
         }
+    }
+
+    /// The message is larger than its target takes.
+    fn oversize(problem: &str) -> Self {
+        Self::of_entry(Self::OVERSIZE, format!("the message {problem}"))
+    }
+
+    /// The row at `seq` is no valid envelope.
+    fn invalid(seq: i64, error: &EnvelopeError) -> Self {
+        Self::of_entry(
+            Self::INVALID_ROW,
+            format!("event {seq} of the log is not valid: {error}"),
+        )
+    }
+
+    /// The message cannot be written down as an entry of a request.
+    fn unsendable(error: &dyn fmt::Display) -> Self {
+        Self::of_entry("InvalidEntry", error.to_string())
+    }
+
+    fn of_entry(code: &str, message: String) -> Self {
+        Self {
+            class: FailureClass::Permanent,
+            code: code.to_owned(),
+            message,
+            scope: Scope::Entry,
+            may_have_arrived: false,
+        }
+    }
+}
+
+impl From<InvalidRow> for PublishError {
+    fn from(invalid: InvalidRow) -> Self {
+        Self::invalid(invalid.seq, &invalid.source)
     }
 }

@@ -24,7 +24,11 @@ pub mod window;
 use std::time::Duration;
 
 use self::gather::BundleLimits;
-use crate::{log::page::Selection, publish::BatchLimits, telemetry::metrics::SinkMetrics};
+use crate::{
+    log::page::Selection,
+    publish::BatchLimits,
+    telemetry::{metrics::SinkMetrics, traces::SinkTraces},
+};
 
 /// What a sink is: which events go where, and how.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub struct Sink<P> {
     pub drain_timeout: Duration,
     /// What is counted.
     pub metrics: SinkMetrics,
+    /// What is traced, if anything is.
+    pub traces: Option<SinkTraces>,
 }
 
 /// How often an event may arrive.

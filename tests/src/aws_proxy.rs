@@ -1,13 +1,15 @@
 //! A proxy between a process and AWS that does what a test tells it to.
 //!
-//! It speaks AWS's JSON protocols as far as it must: it reads `X-Amz-Target` and the body, and
-//! understands `SendMessageBatch`. What no rule is for goes through untouched. It writes down
-//! every message that SQS took, in that order: this is what a test compares with what was committed.
+//! It speaks AWS's JSON protocols and its query protocol as far as it must, and understands the
+//! operations that hand over messages: `SendMessageBatch`, `PublishBatch` and `PutEvents`. What no rule
+//! is for goes through untouched. It writes down every message that AWS took, in that order: this is
+//! what a test compares with what was committed.
 
 mod faults;
 mod gate;
 mod record;
 mod request;
+mod sending;
 mod server;
 
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -85,13 +87,13 @@ impl AwsProxy {
         self.inner.rules().clear();
     }
 
-    /// The messages that SQS took, in the order in which it took them, copies included.
+    /// The messages that the targets took, in the order in which they took them, copies included.
     #[must_use]
     pub fn taken(&self) -> Vec<Entry> {
         self.inner.record().taken.clone()
     }
 
-    /// Every `SendMessageBatch` seen so far.
+    /// Every request that hands over messages, seen so far.
     #[must_use]
     pub fn sends(&self) -> Vec<Send> {
         self.inner.record().sends.clone()

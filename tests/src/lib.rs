@@ -6,14 +6,16 @@
 //! [`Deployment`].
 //!
 //! # Reading order
-//! [`Stack`] (what is there), [`until`] (the only way to wait), [`Database`] and [`Queue`] (where
-//! events start and end), [`Relay`] (its process, to be started and killed), [`RelayCommand`] (its
-//! other subcommands), [`AwsProxy`] (faults
+//! [`Stack`] (what is there), [`until`] (the only way to wait), [`Database`], [`Queue`], [`Topic`] and
+//! [`Bus`] (where events start and end), [`Relay`] (its process, to be started and killed),
+//! [`RelayCommand`] (its other subcommands), [`AwsProxy`] (faults
 //! between a process and AWS), [`Function`] (a function's process under a Runtime API of ours),
 //! [`demo`] (the demonstration, made of the same parts).
 
 mod aws_proxy;
 mod binaries;
+mod bucket;
+mod bus;
 mod cleanup;
 mod database;
 pub mod demo;
@@ -28,10 +30,13 @@ mod relay_command;
 mod relay_config;
 mod stack;
 mod tables;
+mod topic;
 mod wait;
 
 pub use aws_proxy::{AwsProxy, Chosen, Entry, Fault, Gate, Moment, Request, Send};
 pub use binaries::binary;
+pub use bucket::{Bucket, Object};
+pub use bus::Bus;
 pub use database::Database;
 pub use deployment::{Deployment, Outputs, Parameters};
 pub use events::{EVENT_TYPE, EVERYTHING, enqueue};
@@ -43,6 +48,7 @@ pub use relay_command::{Printed, RelayCommand};
 pub use relay_config::RelayConfig;
 pub use stack::Stack;
 pub use tables::Tables;
+pub use topic::Topic;
 pub use wait::{PATIENCE, until, until_within};
 
 /// A name that no other test, run or copy uses: `prefix-` and twelve hex digits.

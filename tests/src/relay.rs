@@ -106,9 +106,29 @@ impl Relay {
     /// # Errors
     /// The process is gone already.
     pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// SIGSTOP: the process stands still, its connections stay open.
+    ///
+    /// # Errors
+    /// The process is gone already.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// The process is gone already.
+    pub fn go_on(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let id = self.child.id().context("the relay has ended already")?;
         let id = Pid::from_raw(i32::try_from(id)?).context("a process id is not zero")?;
-        kill_process(id, Signal::TERM).context("sending SIGTERM")
+        kill_process(id, signal).with_context(|| format!("sending {signal:?}"))
     }
 
     /// Waits for the process to end by itself.

@@ -36,10 +36,16 @@ impl RelayConfig {
 
     /// As [`RelayConfig::sink`], to a queue that is told by name, URL or ARN.
     #[must_use]
-    pub fn sink_to(mut self, name: &str, matching: &str, queue: &str) -> Self {
+    pub fn sink_to(self, name: &str, matching: &str, queue: &str) -> Self {
+        self.sink_table(name, matching, &format!("sqs = {{ queue = \"{queue}\" }}"))
+    }
+
+    /// Adds a sink whose target, and whatever else it has, is written in `lines` of TOML.
+    #[must_use]
+    pub fn sink_table(mut self, name: &str, matching: &str, lines: &str) -> Self {
         let _ = write!(
             self.toml,
-            "\n[[sink]]\nname = \"{name}\"\nmatch = {matching}\nsqs = {{ queue = \"{queue}\" }}\n"
+            "\n[[sink]]\nname = \"{name}\"\nmatch = {matching}\n{lines}\n"
         );
         self
     }

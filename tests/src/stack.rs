@@ -51,6 +51,31 @@ impl Stack {
         aws_sdk_sqs::Client::new(&self.aws)
     }
 
+    /// A client for SNS, past every proxy.
+    #[must_use]
+    pub fn sns(&self) -> aws_sdk_sns::Client {
+        aws_sdk_sns::Client::new(&self.aws)
+    }
+
+    /// A client for EventBridge, past every proxy.
+    #[must_use]
+    pub fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
+        aws_sdk_eventbridge::Client::new(&self.aws)
+    }
+
+    /// A client for S3, past every proxy.
+    #[must_use]
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.aws).force_path_style(true);
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    /// The configuration of every client here, with LocalStack's address.
+    #[must_use]
+    pub fn aws(&self) -> &SdkConfig {
+        &self.aws
+    }
+
     /// A client for DynamoDB, past every proxy.
     #[must_use]
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use oncebox_envelope::{Event, RawData, RawEnvelope};
 
 use crate::{
-    batch::{Consumer, Router},
+    batch::Consumer,
+    claim_check::ClaimCheck,
     dead_letter::DeadLetterQueue,
     handler::{Handler, Route},
     retry_delay::RetryDelay,
+    router::Router,
     start_error::{StartError, optional_env},
 };
 
@@ -43,6 +45,7 @@ pub struct ConsumerBuilder {
     concurrency: usize,
     dead_letter_url: Option<String>,
     sqs: Option<aws_sdk_sqs::Client>,
+    claim_check: ClaimCheck,
     #[cfg(feature = "dynamodb")]
     dedupe: Option<crate::DynamoDbDedupe>,
     #[cfg(feature = "dynamodb")]
@@ -67,6 +70,7 @@ impl Consumer {
             concurrency: 10,
             dead_letter_url: None,
             sqs: None,
+            claim_check: ClaimCheck::default(),
             #[cfg(feature = "dynamodb")]
             dedupe: None,
             #[cfg(feature = "dynamodb")]
@@ -105,9 +109,9 @@ impl ConsumerBuilder {
         self
     }
 
-    /// How many records (on FIFO: groups) are worked on at a time; by default 10, at least 1.
-    pub fn concurrency(mut self, records: usize) -> Self {
-        self.concurrency = records.max(1);
+    /// How many events (on FIFO: groups) are worked on at a time; by default 10, at least 1.
+    pub fn concurrency(mut self, events: usize) -> Self {
+        self.concurrency = events.max(1);
         self
     }
 
@@ -131,6 +135,13 @@ impl ConsumerBuilder {
     /// made when it is first needed.
     pub fn sqs(mut self, client: aws_sdk_sqs::Client) -> Self {
         self.sqs = Some(client);
+        self
+    }
+
+    /// How data that lies in S3 is fetched. Without it, an event with a `dataref` is set aside.
+    #[cfg(feature = "claim-check")]
+    pub fn claim_check(mut self, s3: crate::S3ClaimCheck) -> Self {
+        self.claim_check.s3 = Some(s3);
         self
     }
 
@@ -163,7 +174,7 @@ impl ConsumerBuilder {
 
     /// The database of the handlers that work in Postgres; it must have `oncebox.inbox`.
     ///
-    /// A record takes one connection, so no more than the pool's size run at a time.
+    /// An event takes one connection, so no more than the pool's size run at a time.
     #[cfg(feature = "postgres")]
     pub fn postgres(mut self, pool: sqlx::PgPool) -> Self {
         self.pool = Some(pool);
@@ -202,6 +213,7 @@ impl ConsumerBuilder {
             retry_delay: self.retry_delay,
             concurrency: self.concurrency,
             queues: DeadLetterQueue::new(self.name.clone(), self.dead_letter_url, self.sqs),
+            claim_check: self.claim_check,
             #[cfg(feature = "dynamodb")]
             dedupe: self.dedupe.map(|dedupe| dedupe.with_tables(self.tables)),
             #[cfg(feature = "postgres")]

@@ -19,8 +19,9 @@ const MAX_DEPTH: u32 = 64;
 
 /// SHA-256 over the type, a line feed and the canonical payload.
 ///
-/// The type belongs to it: `{"invoice_id": …}` cancelled is not the same as confirmed. For a claim
-/// check the reference stands in for the payload.
+/// The type belongs to it: `{"invoice_id": …}` cancelled is not the same as confirmed. Before the
+/// data of a claim check has been fetched, its length and hash stand in for it, wherever it lies:
+/// enough to tell copies in one batch. Dedupe records have the hash of the data itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct PayloadHash([u8; 32]);
 
@@ -30,7 +31,7 @@ impl PayloadHash {
         match (&envelope.data, &envelope.data_ref) {
             (Some(data), _) => write_value(data.get(), MAX_DEPTH, &mut text),
             (None, Some(data_ref)) => {
-                let _ = write!(text, "dataref:{data_ref}");
+                let _ = write!(text, "dataref:{}:{}", data_ref.length(), data_ref.sha256_hex());
             }
             (None, None) => {}
         }

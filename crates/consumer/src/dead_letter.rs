@@ -5,7 +5,6 @@ use std::{collections::HashMap, time::Duration};
 use aws_lambda_events::event::sqs::SqsMessageAttribute;
 use aws_sdk_sqs::{
     Client,
-    error::{ProvideErrorMetadata, SdkError},
     primitives::Blob,
     types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
 };
@@ -17,8 +16,9 @@ use tokio::{
 
 use crate::{
     failure::Reason,
-    record::Record,
+    record::{Delivery, Part, Record},
     retry_delay::{RetryDelay, delay_secs, queue_url},
+    sdk_error::describe,
 };
 
 /// Dead letter attribute: the class of the failure, [`Reason::as_str`].
@@ -59,30 +59,44 @@ impl DeadLetterQueue {
         }
     }
 
-    /// Stores a message with its reason; the body and the attributes stay as they are.
+    /// Stores a message with its reason; the body and the attributes stay as they are. Of a bundle
+    /// only the event itself is stored, as a message of its own.
     ///
     /// Sent twice (the reply was lost, the message came again) it is there twice, except on FIFO
     /// within five minutes.
-    pub(crate) async fn send(&self, record: &Record, reason: Reason, error: &str) -> Result<(), String> {
+    pub(crate) async fn send(
+        &self,
+        delivery: &Delivery,
+        part: &Part,
+        reason: Reason,
+        error: &str,
+    ) -> Result<(), String> {
         let Some(url) = &self.url else {
             return Err("no dead-letter queue is configured; the queue's redrive policy moves it".to_owned());
+        };
+        let record = delivery.record_of(part);
+        let body = match &part.element {
+            Some(element) => element.json.get(),
+            None => record.message.body.as_deref().unwrap_or_default(),
         };
         let mut request = self
             .client()
             .await
             .send_message()
             .queue_url(url)
-            .message_body(record.message.body.as_deref().unwrap_or_default())
-            .set_message_attributes(Some(attributes(record, &self.consumer, reason, error)));
+            .message_body(body)
+            .set_message_attributes(Some(attributes(record, part, &self.consumer, reason, error)));
         if url.ends_with(".fifo") {
             let group = record
                 .message
                 .attributes
                 .get("MessageGroupId")
                 .unwrap_or(&record.message_id);
-            request = request
-                .message_group_id(group)
-                .message_deduplication_id(&record.message_id);
+            let id = match &part.element {
+                Some(element) => format!("{}-{}", record.message_id, element.index),
+                None => record.message_id.clone(),
+            };
+            request = request.message_group_id(group).message_deduplication_id(id);
         }
         match request.send().await {
             Ok(_) => Ok(()),
@@ -146,7 +160,15 @@ impl DeadLetterQueue {
 }
 
 /// Ours first, then the envelope's, then others by name for as long as there is room.
-fn attributes(record: &Record, consumer: &str, reason: Reason, error: &str) -> HashMap<String, MessageAttributeValue> {
+///
+/// The message attributes of a bundle tell of no event, so those of an element are made from it.
+fn attributes(
+    record: &Record,
+    part: &Part,
+    consumer: &str,
+    reason: Reason,
+    error: &str,
+) -> HashMap<String, MessageAttributeValue> {
     let ours = [
         (REASON, reason.as_str().to_owned()),
         (CONSUMER, consumer.to_owned()),
@@ -155,6 +177,7 @@ fn attributes(record: &Record, consumer: &str, reason: Reason, error: &str) -> H
     ];
     let mut kept: HashMap<String, MessageAttributeValue> = ours
         .into_iter()
+        .chain(of_element(part))
         .filter_map(|(name, value)| Some((name.to_owned(), text(value)?)))
         .collect();
     let rank = |name: &str| {
@@ -166,6 +189,9 @@ fn attributes(record: &Record, consumer: &str, reason: Reason, error: &str) -> H
     let mut theirs: Vec<(&String, &SqsMessageAttribute)> = record.message.message_attributes.iter().collect();
     theirs.sort_by_key(|(name, _)| (rank(name), name.as_str()));
     for (name, attribute) in theirs {
+        if part.element.is_some() && KEPT_FIRST.contains(&name.as_str()) {
+            continue;
+        }
         // A dead letter that was redriven and failed again carries our attributes of last time.
         if kept.len() == MAX_ATTRIBUTES || kept.contains_key(name) {
             continue;
@@ -173,6 +199,13 @@ fn attributes(record: &Record, consumer: &str, reason: Reason, error: &str) -> H
         kept.extend(copy(attribute).map(|value| (name.clone(), value)));
     }
     kept
+}
+
+fn of_element(part: &Part) -> Vec<(&'static str, String)> {
+    match (&part.element, &part.content) {
+        (Some(_), Ok(content)) => wire::attributes(&content.envelope),
+        (Some(_), Err(_)) | (None, _) => Vec::new(),
+    }
 }
 
 fn text(value: String) -> Option<MessageAttributeValue> {
@@ -187,15 +220,4 @@ fn copy(attribute: &SqsMessageAttribute) -> Option<MessageAttributeValue> {
         .set_binary_value(attribute.binary_value.as_ref().map(|value| Blob::new(value.0.clone())));
     let has_value = copy.get_string_value().is_some() || copy.get_binary_value().is_some();
     if has_value { copy.build().ok() } else { None }
-}
-
-/// An SDK error without its message, which may quote the request.
-fn describe<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
-    match error {
-        SdkError::ServiceError(refused) => refused.err().code().unwrap_or("unknown error").to_owned(),
-        SdkError::TimeoutError(_) => "timeout".to_owned(),
-        SdkError::DispatchFailure(_) => "no connection".to_owned(),
-        SdkError::ResponseError(_) => "unreadable reply".to_owned(),
-        _ => "request not sent".to_owned(),
-    }
 }

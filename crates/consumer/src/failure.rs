@@ -44,10 +44,13 @@ impl HandlerError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The body is no valid envelope.
+    /// The body is none of the shapes that carry events, or what it holds is no valid envelope.
     NotAnEnvelope,
-    /// The data is not what the event type promises, or is held elsewhere.
+    /// The data is not what the event type promises.
     WrongSchema,
+    /// The data lies elsewhere, and what is there is missing, too large or not what the envelope
+    /// says; or the consumer fetches none.
+    ClaimCheck,
     /// No handler for this event type.
     UnknownType,
     /// A handler for another major version of this event type, none for this one.
@@ -70,6 +73,7 @@ impl Reason {
         match self {
             Self::NotAnEnvelope => "not_an_envelope",
             Self::WrongSchema => "wrong_schema",
+            Self::ClaimCheck => "claim_check",
             Self::UnknownType => "unknown_type",
             Self::UnsupportedVersion => "unsupported_version",
             Self::PayloadMismatch => "payload_mismatch",

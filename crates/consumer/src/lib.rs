@@ -9,6 +9,9 @@
 //! | `transactional` | DynamoDB | an item in the same `TransactWriteItems` |
 //! | `postgres` | Postgres | a row of `oncebox.inbox` in the same transaction |
 //!
+//! An event may come alone or in a bundle, straight from SQS, by an SNS topic or by an `EventBridge`
+//! rule, with its data or (feature `claim-check`) with a reference to data in S3: it is the same event.
+//!
 //! # Guarantees
 //! - Per consumer name and event id there is exactly one effect, however often, late or
 //!   concurrently the message is delivered, for as long as the record is kept (DynamoDB: 35 days by
@@ -17,7 +20,10 @@
 //! - On a FIFO queue a message is only worked on after all earlier ones of its group have been
 //!   done or set aside in the dead-letter queue.
 //! - A message that cannot succeed goes to the dead-letter queue with its reason and its original
-//!   body; its neighbours are not failed with it.
+//!   body; its neighbours are not failed with it. Of a bundle the event alone goes there.
+//! - A bundle is acknowledged when each of its events is done or set aside; until then it comes
+//!   again, and only what was not settled has an effect then.
+//! - A handler sees data from S3 only if its length and hash are those of the envelope.
 //! - No error, log line or dead-letter attribute of this crate shows a payload. (A handler's own
 //!   panic message goes to stderr, and at `RUST_LOG=trace` the Lambda runtime logs its requests.)
 //!
@@ -27,7 +33,7 @@
 //! # Reading order
 //! [`Consumer`] and its builder, [`HandlerError`], then the modes (`transactional` with
 //! `Effects`, `postgres`), `Consumer::settle_batch` for the flow of one batch, [`log`] for the
-//! names that appear in the log.
+//! names that appear in the log, `S3ClaimCheck` for data that lies in S3.
 
 #[cfg(not(any(feature = "dynamodb", feature = "postgres")))]
 compile_error!("choose where effects live: enable feature `dynamodb`, `postgres` or both");
@@ -35,6 +41,7 @@ compile_error!("choose where effects live: enable feature `dynamodb`, `postgres`
 mod batch;
 mod builder;
 mod canonical;
+mod claim_check;
 mod dead_letter;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
@@ -48,18 +55,24 @@ mod outcome;
 mod postgres;
 mod record;
 mod retry_delay;
+mod router;
 mod run;
+mod sdk_error;
+mod settlement;
 mod start_error;
 
-pub use batch::{BatchError, Consumer, RecordReport, Settlement};
+pub use batch::{BatchError, Consumer};
 pub use builder::{ConsumerBuilder, UnknownType};
 pub use failure::{HandlerError, Reason};
 pub use handler::Handler;
 pub use invocation::Invocation;
 pub use outcome::Outcome;
 pub use retry_delay::RetryDelay;
+pub use settlement::{EventReport, Settlement};
 pub use start_error::StartError;
 
+#[cfg(feature = "claim-check")]
+pub use claim_check::S3ClaimCheck;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::{
     Attribute, Check, Condition, Delete, DynamoDbDedupe, Effects, Key, Put, Transactional, TransactionalHandler,

@@ -1,4 +1,4 @@
-//! The names in the log: JSON lines on stdout, one per record and one per batch.
+//! The names in the log: JSON lines on stdout, one per event and one per batch.
 //!
 //! Programs count by these names, so they do not change within a major version. No line holds a
 //! payload.
@@ -8,12 +8,12 @@ use tracing::Level;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::{
-    batch::{RecordReport, Settlement},
     outcome::Outcome,
+    settlement::{EventReport, Settlement},
 };
 
-/// `message` of the line about one record.
-pub const RECORD_MESSAGE: &str = "record settled";
+/// `message` of the line about one event. A body that holds no event has a line too.
+pub const EVENT_MESSAGE: &str = "event settled";
 /// `message` of the line about one batch.
 pub const BATCH_MESSAGE: &str = "batch settled";
 
@@ -21,19 +21,21 @@ pub const BATCH_MESSAGE: &str = "batch settled";
 pub const CONSUMER: &str = "consumer";
 /// The Lambda request id. In both lines.
 pub const REQUEST_ID: &str = "request_id";
-/// The SQS message id; a redrive gives a new one.
+/// The SQS message id, the same for all events of a bundle; a redrive gives a new one.
 pub const MESSAGE_ID: &str = "message_id";
-/// The event's id. Absent when the body is no envelope.
+/// 0-based position in the bundle. Absent when the message is no bundle.
+pub const BUNDLE_INDEX: &str = "bundle_index";
+/// The event's id. Absent when it is no envelope.
 pub const EVENT_ID: &str = "event_id";
-/// The event's type. Absent when the body is no envelope.
+/// The event's type. Absent when it is no envelope.
 pub const EVENT_TYPE: &str = "event_type";
 /// The FIFO message group. Absent on standard queues.
 pub const GROUP: &str = "group";
 /// How often SQS has delivered the message, this time included.
 pub const RECEIVE_COUNT: &str = "receive_count";
-/// What became of the record: [`Outcome::as_str`].
+/// What became of the event: [`Outcome::as_str`].
 pub const OUTCOME: &str = "outcome";
-/// The record was given back to the queue. A boolean.
+/// The event makes its message go back to the queue. A boolean.
 pub const RETURNED: &str = "returned";
 /// Time from the start of the attempt to its end, in milliseconds.
 pub const DURATION_MS: &str = "duration_ms";
@@ -43,10 +45,12 @@ pub const AGE_MS: &str = "age_ms";
 pub const REASON: &str = "reason";
 /// What went wrong, where something did.
 pub const ERROR: &str = "error";
-/// In the batch line: the number of records. Beside it stands a count for each outcome, by name.
+/// In the batch line: the number of records, that is of messages.
 pub const RECORDS: &str = "records";
+/// In the batch line: the number of events. Beside it stands a count for each outcome, by name.
+pub const EVENTS: &str = "events";
 
-pub(crate) fn record(consumer: &str, request_id: &str, report: &RecordReport) {
+pub(crate) fn event(consumer: &str, request_id: &str, report: &EventReport) {
     let event_id = report.event_id.map(|id| id.to_string());
     let age_ms = report
         .time
@@ -60,6 +64,7 @@ pub(crate) fn record(consumer: &str, request_id: &str, report: &RecordReport) {
                 { CONSUMER } = consumer,
                 { REQUEST_ID } = request_id,
                 { MESSAGE_ID } = report.message_id.as_str(),
+                { BUNDLE_INDEX } = report.bundle_index,
                 { EVENT_ID } = event_id.as_deref(),
                 { EVENT_TYPE } = report.event_type.as_deref(),
                 { GROUP } = report.group.as_deref(),
@@ -71,7 +76,7 @@ pub(crate) fn record(consumer: &str, request_id: &str, report: &RecordReport) {
                 { REASON } = report.reason.map(crate::Reason::as_str),
                 { ERROR } = report.error.as_deref(),
                 "{}",
-                RECORD_MESSAGE
+                EVENT_MESSAGE
             )
         };
     }
@@ -86,7 +91,8 @@ pub(crate) fn batch(consumer: &str, request_id: &str, settlement: &Settlement) {
     tracing::info!(
         { CONSUMER } = consumer,
         { REQUEST_ID } = request_id,
-        { RECORDS } = settlement.records.len(),
+        { RECORDS } = settlement.records,
+        { EVENTS } = settlement.events.len(),
         { Outcome::Done.as_str() } = settlement.count(Outcome::Done),
         { Outcome::Duplicate.as_str() } = settlement.count(Outcome::Duplicate),
         { Outcome::Expired.as_str() } = settlement.count(Outcome::Expired),
@@ -160,11 +166,12 @@ mod tests {
         line
     }
 
-    fn report() -> RecordReport {
-        RecordReport {
+    fn report() -> EventReport {
+        EventReport {
             message_id: "m".to_owned(),
             group: Some("g".to_owned()),
             receive_count: Some(2),
+            bundle_index: Some(3),
             event_id: Some("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b".parse().unwrap()),
             event_type: Some("a.b.v1".to_owned()),
             time: None,
@@ -177,28 +184,29 @@ mod tests {
     }
 
     #[test]
-    fn the_line_of_a_record_has_these_names() {
+    fn the_line_of_an_event_has_these_names() {
         let expected = serde_json::json!({
-            "level": "ERROR", "message": "record settled", "consumer": "c", "request_id": "r", "message_id": "m",
-            "event_id": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", "event_type": "a.b.v1", "group": "g",
+            "level": "ERROR", "message": "event settled", "consumer": "c", "request_id": "r", "message_id": "m",
+            "bundle_index": 3, "event_id": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", "event_type": "a.b.v1", "group": "g",
             "receive_count": 2, "outcome": "permanent", "returned": true, "duration_ms": 7, "reason": "rejected",
             "error": "no",
         });
-        assert_eq!(logged(|| record("c", "r", &report())), expected);
-        let timed = RecordReport {
+        assert_eq!(logged(|| event("c", "r", &report())), expected);
+        let timed = EventReport {
             time: Some(Timestamp::now()),
             ..report()
         };
-        assert!(logged(|| record("c", "r", &timed))["age_ms"].is_i64());
+        assert!(logged(|| event("c", "r", &timed))["age_ms"].is_i64());
     }
 
     #[test]
     fn the_line_of_a_batch_counts_every_outcome_by_name() {
         let settlement = Settlement {
-            records: vec![report(), report()],
+            records: 1,
+            events: vec![report(), report()],
         };
         let expected = serde_json::json!({
-            "level": "INFO", "message": "batch settled", "consumer": "c", "request_id": "r", "records": 2,
+            "level": "INFO", "message": "batch settled", "consumer": "c", "request_id": "r", "records": 1, "events": 2,
             "done": 0, "duplicate": 0, "expired": 0, "ignored": 0, "retryable": 0, "permanent": 2, "not_started": 0,
         });
         assert_eq!(logged(|| batch("c", "r", &settlement)), expected);

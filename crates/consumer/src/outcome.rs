@@ -1,8 +1,8 @@
-//! What became of a record.
+//! What became of an event.
 
 use crate::failure::{Failure, Reason};
 
-/// What became of one record of a batch.
+/// What became of one event of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -19,7 +19,7 @@ pub enum Outcome {
     /// Can never succeed: set aside in the dead-letter queue, or, where that was not possible,
     /// left to the queue's redrive policy.
     Permanent,
-    /// Back to the queue without an attempt: no time left, or an earlier one of its group failed.
+    /// Back to the queue without an attempt: no time left, or an earlier one of its message group or key failed.
     NotStarted,
 }
 
@@ -66,7 +66,7 @@ impl From<Failure> for Verdict {
     }
 }
 
-/// What is settled about a record: the outcome, and whether it goes back to its queue.
+/// What is settled about an event: the outcome, and whether its message goes back to the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) outcome: Outcome,

@@ -5,11 +5,13 @@
 //! Amazon SQS (a message attribute's value is a non-empty string) and a Postgres B-tree entry
 //! (≤ 2,704 bytes, so a key is ≤ 2,048). `oncebox.enqueue` enforces the same rules in SQL.
 
+mod data_ref;
 mod extension;
 mod identity;
 mod kind;
 mod text;
 
+pub use data_ref::DataRef;
 pub use extension::{ExtensionName, ExtensionValue};
 pub use identity::{EventId, Sequence};
 pub use kind::Kind;

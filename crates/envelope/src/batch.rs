@@ -10,7 +10,16 @@ use crate::{EnvelopeError, RawEnvelope};
 #[derive(Debug)]
 pub struct Batch {
     /// The elements in the order of the array.
-    pub elements: Vec<Result<RawEnvelope, EnvelopeError>>,
+    pub elements: Vec<Element>,
+}
+
+/// One element of a batch.
+#[derive(Debug)]
+pub struct Element {
+    /// The element as it stands in the array: what remains of it where it is no envelope.
+    pub json: Box<RawValue>,
+    /// The element as an envelope; a fault is an [`EnvelopeError::Element`] with its position.
+    pub envelope: Result<RawEnvelope, EnvelopeError>,
 }
 
 impl Batch {
@@ -18,17 +27,18 @@ impl Batch {
     ///
     /// # Errors
     /// [`EnvelopeError::NotJson`] when the bytes are no JSON array. Faults of single elements are
-    /// in [`Batch::elements`], as [`EnvelopeError::Element`] with their position.
+    /// in [`Batch::elements`].
     pub fn from_json(json: &[u8]) -> Result<Self, EnvelopeError> {
         let raw: Vec<&RawValue> = serde_json::from_slice(json).map_err(|e| EnvelopeError::not_json(&e))?;
-        let decode = |(index, element): (usize, &&RawValue)| {
-            RawEnvelope::from_json(element.get().as_bytes()).map_err(|source| EnvelopeError::Element {
+        let decode = |(index, json): (usize, &RawValue)| Element {
+            json: json.to_owned(),
+            envelope: RawEnvelope::from_json(json.get().as_bytes()).map_err(|source| EnvelopeError::Element {
                 index,
                 source: Box::new(source),
-            })
+            }),
         };
         Ok(Self {
-            elements: raw.iter().enumerate().map(decode).collect(),
+            elements: raw.into_iter().enumerate().map(decode).collect(),
         })
     }
 

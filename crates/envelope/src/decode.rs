@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    EnvelopeError, ExtensionName, ExtensionValue, RawEnvelope,
+    DataRef, EnvelopeError, ExtensionName, ExtensionValue, RawEnvelope,
     attribute::{AttributeError, shape},
 };
 
@@ -80,9 +80,11 @@ impl Members {
                 "JSON in `data` instead; binary data is not carried",
             ));
         }
-        let data_ref = self.optional("dataref")?;
-        if self.data.is_none() && data_ref.is_none() {
-            return Err(missing("data", "write the payload, or `null` if there is none"));
+        let data_ref = self.data_ref()?;
+        match (&self.data, &data_ref) {
+            (None, None) => return Err(missing("data", "write the payload, or `null` if there is none")),
+            (Some(_), Some(_)) => return Err(invalid("data", "no data beside `dataref`, which holds it")),
+            (Some(_), None) | (None, Some(_)) => {}
         }
         Ok(RawEnvelope {
             id: self.required("id", "write a UUID")?,
@@ -103,6 +105,23 @@ impl Members {
             data: self.data,
             extensions: extensions(self.attributes)?,
         })
+    }
+
+    /// Takes the three attributes of a claim check, which stand together.
+    fn data_ref(&mut self) -> Result<Option<DataRef>, EnvelopeError> {
+        let uri = self.text("dataref")?;
+        let length = self.attributes.remove("datalength").filter(|value| !value.is_null());
+        let sha256 = self.text("datasha256")?;
+        match (uri, length, sha256) {
+            (None, None, None) => Ok(None),
+            (Some(uri), Some(length), Some(sha256)) => DataRef::from_wire(uri, &length, &sha256).map(Some),
+            (None, ..) => Err(missing(
+                "dataref",
+                "`datalength` and `datasha256` say nothing without it",
+            )),
+            (_, None, _) => Err(missing("datalength", "write how many bytes of data `dataref` holds")),
+            (.., None) => Err(missing("datasha256", "write the hash of the data that `dataref` holds")),
+        }
     }
 
     /// Takes a string attribute; `null` counts as absent.

@@ -7,8 +7,8 @@ use crate::{ExtensionValue, RawEnvelope, wire::DATA_CONTENT_TYPE};
 impl RawEnvelope {
     /// The envelope in structured JSON, `application/cloudevents+json`.
     ///
-    /// `data` is written as the JSON text that it was read as, and not at all when it is held at
-    /// `dataref`.
+    /// `data` is written as the JSON text that it was read as, and not at all where there is a
+    /// [`data_ref`](crate::Envelope::data_ref).
     ///
     /// # Panics
     /// Never: the writer is memory, every name is a string and the data is JSON text already.
@@ -38,7 +38,11 @@ impl Serialize for RawEnvelope {
         optional(&mut map, "traceparent", self.trace_parent.as_ref())?;
         optional(&mut map, "tracestate", self.trace_state.as_ref())?;
         optional(&mut map, "expirytime", self.expiry_time.as_ref())?;
-        optional(&mut map, "dataref", self.data_ref.as_ref())?;
+        if let Some(data_ref) = &self.data_ref {
+            map.serialize_entry("dataref", data_ref.uri())?;
+            map.serialize_entry("datalength", &data_ref.length())?;
+            map.serialize_entry("datasha256", &data_ref.sha256_hex())?;
+        }
         for (name, value) in &self.extensions {
             match value {
                 ExtensionValue::Boolean(value) => map.serialize_entry(name.as_str(), value)?,
@@ -46,7 +50,7 @@ impl Serialize for RawEnvelope {
                 ExtensionValue::String(value) => map.serialize_entry(name.as_str(), value)?,
             }
         }
-        if let Some(data) = &self.data {
+        if let (Some(data), None) = (&self.data, &self.data_ref) {
             map.serialize_entry("data", data)?;
         }
         map.end()

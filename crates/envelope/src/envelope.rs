@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use crate::{
-    EnvelopeError, Event, EventId, EventType, ExtensionName, ExtensionValue, Kind, PartitionKey, Sequence, Source,
-    Tenant, Text, TraceParent,
+    DataRef, EnvelopeError, Event, EventId, EventType, ExtensionName, ExtensionValue, Kind, PartitionKey, Sequence,
+    Source, Tenant, Text, TraceParent,
 };
 
 /// The data of an envelope as the JSON text that it came as; `None` when it is held at `dataref`.
@@ -50,8 +50,8 @@ pub struct Envelope<T> {
     pub trace_state: Option<Text>,
     /// From then on, drop instead of process.
     pub expiry_time: Option<Timestamp>,
-    /// Claim check: where the data is held.
-    pub data_ref: Option<Text>,
+    /// Claim check: where the data is held; absent where the envelope itself holds it.
+    pub data_ref: Option<DataRef>,
     /// Attributes of somebody else's, carried along.
     pub extensions: BTreeMap<ExtensionName, ExtensionValue>,
     /// The payload.

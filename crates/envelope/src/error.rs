@@ -63,6 +63,32 @@ pub enum EnvelopeError {
     /// The data is elsewhere (claim check) and has not been fetched.
     #[error("data is held at `dataref` and has not been fetched")]
     Unresolved,
+    /// A message's body is none of the shapes that carry events.
+    #[error(
+        "neither an envelope (`specversion`) nor an array of them, an SNS notification (`Type`, `Message`) or an \
+         EventBridge event (`detail-type`, `detail`)"
+    )]
+    UnknownShape,
+    /// An array of no envelopes, which no sender has a reason to send.
+    #[error("the bundle is empty; send nothing instead")]
+    EmptyBundle,
+    /// What is wrong within an SNS notification or an `EventBridge` event.
+    #[error("in {wrapping}: {source}")]
+    Wrapped {
+        /// What it is wrapped in.
+        wrapping: &'static str,
+        /// What is wrong with the content.
+        #[source]
+        source: Box<Self>,
+    },
+    /// An `EventBridge` event is labelled as something else than the envelope that it holds.
+    #[error("`{label}` differs from the envelope's `{attribute}`; put the event with the envelope's own")]
+    Label {
+        /// The field of the event.
+        label: &'static str,
+        /// The attribute of the envelope.
+        attribute: &'static str,
+    },
     /// An element of a batch is no valid envelope.
     #[error("element {index} of the batch: {source}")]
     Element {

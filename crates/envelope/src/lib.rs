@@ -14,10 +14,12 @@
 //!
 //! # Reading order
 //! [`Envelope`], then [`attribute`] (the rule for each attribute), [`event`] (typed events and
-//! their schemas), [`wire`] (message attributes and content types), [`batch`] (bundles).
+//! their schemas), [`wire`] (message attributes and content types), [`batch`] (bundles), [`body`]
+//! (what a message holds after SNS or `EventBridge`), [`DataRef`] (data that lies in S3).
 
 pub mod attribute;
 pub mod batch;
+pub mod body;
 mod decode;
 mod encode;
 mod envelope;
@@ -26,9 +28,11 @@ pub mod event;
 pub mod wire;
 
 pub use attribute::{
-    EventId, EventType, ExtensionName, ExtensionValue, Kind, PartitionKey, Sequence, Source, Tenant, Text, TraceParent,
+    DataRef, EventId, EventType, ExtensionName, ExtensionValue, Kind, PartitionKey, Sequence, Source, Tenant, Text,
+    TraceParent,
 };
-pub use batch::Batch;
+pub use batch::{Batch, Element};
+pub use body::Body;
 pub use envelope::{Envelope, RawData, RawEnvelope};
 pub use error::EnvelopeError;
 pub use event::{Event, schema_of};

@@ -7,7 +7,13 @@ use secrecy::SecretString;
 use sqlx::{Executor as _, PgConnection};
 
 use super::{Failure, FailureKind, run};
-use crate::{config::Config, database::Database};
+use crate::{
+    config::Config,
+    database::{
+        Database,
+        tls::{Tls, TlsConfig},
+    },
+};
 
 /// Longest that a command waits for a lock; a relay holds its own for milliseconds.
 const LOCK_TIMEOUT: &str = "set lock_timeout = '10s'";
@@ -21,6 +27,29 @@ pub struct DatabaseArguments {
     /// Where the database is: postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<SecretString>,
+    #[command(flatten)]
+    tls: TlsArguments,
+}
+
+/// How safe the connection to a database is that is told by URL.
+#[derive(Debug, Clone, Args)]
+pub struct TlsArguments {
+    /// How safe the connection is: verify-full (the default, except on this machine), verify-ca,
+    /// require or disable.
+    #[arg(long, value_parser = tls)]
+    tls: Option<Tls>,
+    /// Certificates of authorities to trust besides the public ones (PEM).
+    #[arg(long)]
+    ca_file: Option<PathBuf>,
+}
+
+impl From<TlsArguments> for TlsConfig {
+    fn from(arguments: TlsArguments) -> Self {
+        Self {
+            tls: arguments.tls,
+            ca_file: arguments.ca_file,
+        }
+    }
 }
 
 /// An open connection, and what the configuration says of sinks.
@@ -52,7 +81,10 @@ impl DatabaseArguments {
         let usage = |error: anyhow::Error| Failure::new(FailureKind::Usage, error);
         let by_url = match &self.database_url {
             None => None,
-            Some(url) => Some(Database::new(url).map_err(|error| usage(anyhow::anyhow!("--database-url {error}")))?),
+            Some(url) => Some(
+                Database::new(url, &self.tls.clone().into())
+                    .map_err(|error| usage(anyhow::anyhow!("--database-url {error}")))?,
+            ),
         };
         let Some(path) = &self.config else {
             let missing = "no database: pass --config relay.toml, --database-url, or set DATABASE_URL \
@@ -63,7 +95,7 @@ impl DatabaseArguments {
         };
         let config = Config::load(path, |name| std::env::var(name).ok()).map_err(|error| usage(error.into()))?;
         let names = config.sinks.iter().map(|sink| sink.name.clone()).collect();
-        let configured = Database::new(&config.database_url).map_err(|error| usage(error.into()))?;
+        let configured = config.database;
         match by_url {
             // The URL may name a role with more rights, but a command must not change the wrong database.
             Some(database) if database.place() != configured.place() => Err(usage(anyhow::anyhow!(
@@ -92,4 +124,9 @@ async fn check_schema(connection: &mut PgConnection) -> Result<(), Failure> {
         "the database has no schema oncebox, or an older one; run `outbox-relay migrate` with a role that may create it"
     );
     Err(Failure::new(FailureKind::Database, error))
+}
+
+fn tls(word: &str) -> Result<Tls, &'static str> {
+    word.parse()
+        .map_err(|()| "write verify-full, verify-ca, require or disable")
 }

@@ -6,11 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::{JoinError, JoinSet},
@@ -19,26 +19,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, FailureKind};
 use crate::{
-    config::{Config, SinkConfig, TargetConfig},
-    database::Database,
+    config::{Config, SinkConfig, same_target},
+    database::{Database, statement::statement, trouble},
     lease::{
         member::Member,
         term::{Lease, Terms},
     },
-    publish::sqs,
+    log::upkeep,
+    publish::{Clients, Target},
     sink::{
         Sink,
+        gather::BundleLimits,
         pipeline::PipelineError,
         supervisor::{Ended, Surroundings, supervise},
     },
     telemetry::{
         http,
         metrics::{Metrics, SinkMetrics},
+        summary,
+        traces::Traces,
     },
 };
-
-/// How often partitions are added ahead of the log's end.
-const UPKEEP: Duration = Duration::from_secs(60);
 
 /// Longest that the relay's own services may take to end, its leave from the other relays included.
 const SERVICES_END: Duration = Duration::from_secs(3);
@@ -51,18 +52,30 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     // Parse.
     let environment = |name: &str| std::env::var(name).ok();
     let config = Config::load(config, environment).map_err(|error| Failure::new(FailureKind::Usage, error))?;
-    let database = Database::new(&config.database_url).map_err(|error| Failure::new(FailureKind::Usage, error))?;
+    let database = config.database.clone();
+    if let Some(weakness) = database.weakness() {
+        tracing::warn!(weakness, "the database is not checked in full");
+    }
     check_schema(&database).await?;
 
     // Build.
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let terms = Terms::of_lease(config.lease);
-    let client = sqs::client(&aws, terms.request_timeout);
+    let clients = Clients::new(&aws, terms.request_timeout);
+    let traces = Traces::from_env().map_err(|error| Failure::new(FailureKind::Usage, error))?;
     let mut metrics = Metrics::new();
-    let mut sinks = Vec::new();
+    let mut sinks: Vec<(Sink<Target>, _)> = Vec::new();
     for sink in &config.sinks {
-        let built = build(sink, &client, config.drain_timeout, metrics.sink(&sink.name)).await;
-        sinks.push((built?, sink.start));
+        let metrics = metrics.sink(&sink.name);
+        let built = build(sink, &clients, config.drain_timeout, metrics, traces.as_ref()).await?;
+        // Only now can it be told: a name, a URL and an ARN may mean one target.
+        let is_same = |other: &Sink<Target>| other.publisher.arn() == built.publisher.arn();
+        if let Some((other, _)) = sinks.iter().find(|(other, _)| is_same(other)) {
+            let (key, problem) = (sink.target.key(), same_target(&other.name, &sink.name));
+            let error = anyhow::anyhow!("sink `{}`: {key}: {problem}", sink.name);
+            return Err(Failure::new(FailureKind::Usage, error));
+        }
+        sinks.push((built, sink.start));
     }
     let listener = match config.listen {
         None => None,
@@ -98,10 +111,17 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         member.run(end_membership, leaves_clean).await;
         Ok(())
     });
+    services.spawn(summary::log(Arc::clone(&metrics), end_services.clone()));
     if let Some(listener) = listener {
-        services.spawn(http::serve(listener, metrics, end_services.clone()));
+        services.spawn(http::serve(listener, Arc::clone(&metrics), end_services.clone()));
     }
-    services.spawn(keep_partitions(database, end_services.clone()));
+    let log_metrics = metrics.log.clone();
+    services.spawn(upkeep::keep(
+        database,
+        config.retention,
+        log_metrics,
+        end_services.clone(),
+    ));
 
     // Signal.
     let failed = |error: std::io::Error| Failure::new(FailureKind::Runtime, error);
@@ -120,6 +140,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         drain_timeout_secs,
         "relay stops: no new events are taken, answers are awaited"
     );
+    let drain_end = Instant::now() + config.drain_timeout;
     let drain = async {
         end_sinks.cancel();
         let mut all_clean = first.is_ok();
@@ -135,6 +156,9 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         let ended = async { while services.join_next().await.is_some() {} };
         if tokio::time::timeout(SERVICES_END, ended).await.is_err() {
             services.shutdown().await;
+        }
+        if let Some(traces) = traces {
+            traces.end((drain_end - Instant::now()).max(SERVICES_END)).await;
         }
         outcome
     };
@@ -162,35 +186,55 @@ fn flatten<T, E: Into<anyhow::Error>>(ended: Result<Result<T, E>, JoinError>) ->
     }
 }
 
+/// The sink's bundles, no larger than its target takes a message.
+fn bundle(sink: &SinkConfig, target: &Target) -> Result<Option<BundleLimits>, Failure> {
+    let Some(mut bundle) = sink.bundle else { return Ok(None) };
+    if !target.kind().takes_bundles() {
+        let kind = target.kind().as_str();
+        let error = anyhow::anyhow!(
+            "sink `{}`: bundle: a target of kind {kind} takes one event a message; leave `bundle` out",
+            sink.name
+        );
+        return Err(Failure::new(FailureKind::Usage, error));
+    }
+    bundle.size.max_bytes = bundle.size.max_bytes.min(target.limits().max_message_bytes);
+    Ok(Some(bundle))
+}
+
 async fn build(
     sink: &SinkConfig,
-    client: &aws_sdk_sqs::Client,
+    clients: &Clients,
     drain_timeout: Duration,
     metrics: SinkMetrics,
-) -> Result<Sink<sqs::SqsQueue>, Failure> {
-    let TargetConfig::Sqs { queue } = &sink.target;
-    let queue = sqs::resolve(client.clone(), queue)
+    traces: Option<&Traces>,
+) -> Result<Sink<Target>, Failure> {
+    let target = Target::resolve(clients, &sink.target, sink.claim_check.as_ref())
         .await
-        .with_context(|| format!("sink `{}`: sqs.queue", sink.name))
+        .with_context(|| format!("sink `{}`: {}", sink.name, sink.target.key()))
         .map_err(|error| Failure::new(FailureKind::Usage, error))?;
     tracing::info!(
         sink = sink.name,
-        queue = queue.url(),
-        is_fifo = queue.is_fifo(),
-        "sink publishes to queue"
+        kind = target.kind().as_str(),
+        target = target.arn(),
+        max_message_bytes = target.limits().max_message_bytes,
+        has_claim_check = sink.claim_check.is_some(),
+        "sink publishes to target"
     );
+    let bundle = bundle(sink, &target)?;
+    let traces = traces.map(|traces| traces.sink(&sink.name, target.kind().system(), target.name()));
     Ok(Sink {
         name: sink.name.clone(),
         selection: sink.selection.clone(),
-        keeps_order: queue.is_fifo(),
-        publisher: queue,
-        limits: sqs::LIMITS,
-        bundle: sink.bundle,
+        keeps_order: target.kind().keeps_order(),
+        limits: target.limits().of_request(),
+        bundle,
         guarantee: sink.guarantee,
+        publisher: target,
         max_in_flight: sink.max_in_flight,
         max_window: sink.max_window,
         drain_timeout,
         metrics,
+        traces,
     })
 }
 
@@ -201,56 +245,30 @@ async fn build(
 pub(super) async fn connect(database: &Database) -> Result<PgConnection, Failure> {
     database.connect().await.map_err(|error| {
         let place = database.place();
+        let reason = trouble::explain(&error);
         let error =
-            anyhow::anyhow!("{place} cannot be reached ({error}); check the URL, the network and that Postgres is up");
+            anyhow::anyhow!("{place} cannot be reached ({reason}); check the URL, the network and that Postgres is up");
         Failure::new(FailureKind::Database, error)
     })
 }
 
 async fn check_schema(database: &Database) -> Result<(), Failure> {
     let mut connection = connect(database).await?;
-    let asked = sqlx::query_scalar("select to_regclass('oncebox.cursor') is not null");
-    let is_there: bool = asked
-        .fetch_one(&mut connection)
+    let asked =
+        statement("select to_regclass('oncebox.cursor') is not null, to_regproc('oncebox.incarnation') is not null");
+    let (is_there, is_new): (bool, bool) = asked
+        .fetch_on(&mut connection)
         .await
-        .map_err(|error| Failure::new(FailureKind::Database, error))?;
+        .and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .map_err(|error| Failure::new(FailureKind::Database, anyhow::anyhow!(trouble::explain(&error))))?;
     let _ = connection.close().await;
-    if is_there {
-        return Ok(());
-    }
-    let error = anyhow::anyhow!(
-        "the database has no schema oncebox; run `outbox-relay migrate` with a role that may create it"
-    );
+    let problem = match (is_there, is_new) {
+        (true, true) => return Ok(()),
+        (true, false) => "the database's schema oncebox is older than this relay; run `outbox-relay migrate`",
+        (false, _) => "the database has no schema oncebox; run `outbox-relay migrate` with a role that may create it",
+    };
+    let error = anyhow::anyhow!(problem);
     Err(Failure::new(FailureKind::Database, error))
-}
-
-/// Adds partitions ahead of the log's end, now and then. Producers need them, but there are many
-/// ahead: a failure is logged and tried again.
-async fn keep_partitions(database: Database, end: CancellationToken) -> anyhow::Result<()> {
-    while !end.is_cancelled() {
-        match add_partitions(&database).await {
-            Ok(0) => {}
-            Ok(added) => tracing::info!(added, "added partitions to the log"),
-            Err(error) => tracing::warn!(reason = %error, "no partitions could be added to the log; will try again"),
-        }
-        let _ = tokio::time::timeout(UPKEEP, end.cancelled()).await;
-    }
-    Ok(())
-}
-
-async fn add_partitions(database: &Database) -> Result<i32, sqlx::Error> {
-    let mut connection = database.connect().await?;
-    // Attaching waits for statements that lock the table; writers must not queue up behind it.
-    let mut transaction = connection.begin().await?;
-    sqlx::query("set local lock_timeout = '2s'")
-        .execute(&mut *transaction)
-        .await?;
-    let added = sqlx::query_scalar("select oncebox.ensure_partitions()")
-        .fetch_one(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
-    connection.close().await?;
-    Ok(added)
 }
 
 /// Where this relay runs, for people to read.

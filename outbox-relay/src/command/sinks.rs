@@ -81,8 +81,8 @@ async fn read(
 ) -> Result<(Seq, Vec<Progress>), sqlx::Error> {
     let standings = standing::read(connection, None).await?;
     let relays = relays::list(connection).await?;
-    let seq_before = page::sequence_position(connection).await?;
-    let now = page::look(connection, seq_before).await?;
+    let seq_before = page::sequence_position_on(connection).await?;
+    let now = page::look_on(connection, seq_before).await?;
     let first = extent::look(connection, now.seq_after).await?.first_seq.unwrap_or(1);
     let here = match standings.iter().any(|standing| standing.system_id.is_some()) {
         true => Some(system_id(connection).await?),

@@ -1,16 +1,16 @@
 //! The file's shape, and the rules that its values keep.
 
+mod database;
 mod sink;
+mod target;
 
 use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
-use secrecy::SecretString;
 use serde::Deserialize;
 use toml::Table;
 
-use self::sink::SinkTable;
-use super::{Config, Fault};
-use crate::database::Database;
+use self::{database::DatabaseTable, sink::SinkTable};
+use super::{Config, Fault, SinkConfig};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,16 +20,11 @@ struct File {
     http: HttpTable,
     #[serde(default)]
     drain_timeout_secs: Option<i64>,
+    retention_days: Option<i64>,
     #[serde(default)]
     lease_secs: Option<i64>,
     #[serde(default, rename = "sink")]
     sinks: Vec<SinkTable>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table like { url = \"postgres://…\" }")]
-struct DatabaseTable {
-    url: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,8 +43,8 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
         let problem = describe(&key, error.inner());
         (key, problem)
     })?;
-    let database_url = SecretString::from(file.database.url);
-    Database::new(&database_url).map_err(|problem| ("database.url".to_owned(), problem.to_string()))?;
+    let database = database::read(file.database)?;
+    let retention = database::retention(file.retention_days)?;
     let listen = file
         .http
         .listen
@@ -81,7 +76,7 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
         ));
     }
     let mut names = HashSet::new();
-    let mut sinks = Vec::new();
+    let mut sinks: Vec<SinkConfig> = Vec::new();
     for (index, table) in file.sinks.into_iter().enumerate() {
         let sink = sink::read(index, table)?;
         if !names.insert(sink.name.clone()) {
@@ -91,15 +86,28 @@ pub(super) fn read(table: Table) -> Result<Config, Fault> {
             );
             return Err((format!("sink[{index}].name"), problem));
         }
+        if let Some(other) = sinks.iter().find(|other| other.target == sink.target) {
+            let problem = same_target(&other.name, &sink.name);
+            return Err((format!("sink[{index}].{}", sink.target.key()), problem));
+        }
         sinks.push(sink);
     }
     Ok(Config {
-        database_url,
+        database,
+        retention,
         listen,
         drain_timeout: Duration::from_secs(drain_timeout_secs.unsigned_abs()),
         lease: Duration::from_secs(lease_secs.unsigned_abs()),
         sinks,
     })
+}
+
+/// What is wrong with two sinks of one target.
+pub(crate) fn same_target(one: &str, other: &str) -> String {
+    format!(
+        "is the target of sink `{one}` and of sink `{other}`, which would send the same events twice or keys out of \
+         order; give each its own target, or make them one sink with lists in `match`"
+    )
 }
 
 /// What the reader says, without the value: it may be a secret that stands at the wrong key.

@@ -1,5 +1,3 @@
-use secrecy::ExposeSecret as _;
-
 use super::*;
 
 const GOOD: &str = r#"
@@ -39,10 +37,8 @@ fn fault(text: &str) -> (String, String) {
 #[test]
 fn a_file_is_read_with_its_defaults() {
     let config = Config::parse(GOOD, environment).unwrap();
-    assert_eq!(
-        config.database_url.expose_secret(),
-        "postgres://u:secret@localhost:5432/db"
-    );
+    assert_eq!(config.database.place(), "database `db` at localhost:5432");
+    assert_eq!(config.retention, Retention::For(Duration::from_secs(7 * 24 * 60 * 60)));
     let [commands, tap] = config.sinks.as_slice() else {
         panic!("two sinks")
     };
@@ -60,6 +56,33 @@ fn a_file_is_read_with_its_defaults() {
     assert_eq!((tap.max_in_flight, tap.max_window, tap.start), (4, 100, Start::Now));
     assert_eq!(commands.max_window, 100_000);
     assert_eq!(tap.selection.types, None);
+}
+
+#[test]
+fn each_kind_of_target_and_a_claim_check_are_read() {
+    let read = |table: &str| {
+        let text = format!("[database]\nurl = \"postgres://h/d\"\n[[sink]]\nname = \"a\"\n{table}");
+        Config::parse(&text, environment).unwrap().sinks.remove(0)
+    };
+    let sns = read("sns = { topic = \"t.fifo\" }");
+    assert_eq!((sns.target.key(), sns.claim_check), ("sns.topic", None));
+    let bus = read(
+        "eventbridge = { bus = \"default\" }\nclaim_check = { bucket = \"my.bucket-1\", prefix = \"a/b_c\", above_bytes = 1024 }",
+    );
+    assert_eq!(
+        bus.target,
+        TargetConfig::EventBridge {
+            bus: "default".to_owned()
+        }
+    );
+    assert_eq!(
+        bus.claim_check,
+        Some(ClaimCheckConfig {
+            bucket: "my.bucket-1".to_owned(),
+            prefix: "a/b_c".to_owned(),
+            above_bytes: Some(1_024)
+        })
+    );
 }
 
 #[test]
@@ -106,7 +129,60 @@ fn each_fault_names_its_key_and_the_fix() {
             "sink[1].name",
             "lower-case",
         ),
-        (change("sqs = { queue = \"tap\" }", ""), "sink[1].sqs", "is missing"),
+        (
+            change("sqs = { queue = \"tap\" }", ""),
+            "sink[1]",
+            "one of sqs = { queue = \"…\" }, sns = { topic = \"…\" } and eventbridge = { bus = \"…\" }",
+        ),
+        (
+            change(
+                "sqs = { queue = \"tap\" }",
+                "sqs = { queue = \"tap\" }\nsns = { topic = \"t\" }",
+            ),
+            "sink[1]",
+            "has sqs and sns; a sink has one target",
+        ),
+        (
+            change("sqs = { queue = \"tap\" }", "sns = { topic = \"\" }"),
+            "sink[1].sns.topic",
+            "is empty",
+        ),
+        (
+            change("sqs = { queue = \"tap\" }", "eventbridge = { bus = \"\" }"),
+            "sink[1].eventbridge.bus",
+            "is empty",
+        ),
+        (
+            change("sqs = { queue = \"tap\" }", "sns = { queue = \"t\" }"),
+            "sink[1].sns.queue",
+            "unknown field",
+        ),
+        (
+            change("sqs = { queue = \"tap\" }", "sqs = { queue = \"q.fifo\" }"),
+            "sink[1].sqs.queue",
+            "sink `commands` and of sink `tap`",
+        ),
+        (
+            change("start = \"now\"", "claim_check = { bucket = \"No\" }"),
+            "sink[1].claim_check.bucket",
+            "S3 bucket",
+        ),
+        (
+            change(
+                "start = \"now\"",
+                "claim_check = { bucket = \"bucket\", prefix = \"a/../b\" }",
+            ),
+            "sink[1].claim_check.prefix",
+            "no slash at either end",
+        ),
+        (
+            change(
+                "start = \"now\"",
+                "claim_check = { bucket = \"bucket\", above_bytes = 1023 }",
+            ),
+            "sink[1].claim_check.above_bytes",
+            "1024 to 1048576",
+        ),
         (
             change("invoice.create.*", "Invoice.*"),
             "sink[0].match.type",
@@ -148,6 +224,34 @@ fn each_fault_names_its_key_and_the_fix() {
             "missing field `url`",
         ),
         (fault("[database]\nurl = \"postgres://x/y\""), "sink", "at least one"),
+        (
+            change("[database]\n", "[database]\ntls = \"sure\"\n"),
+            "database.tls",
+            "verify-full",
+        ),
+        (
+            change("[database]\n", "[database]\nca_file = \"/no/such/file\"\n"),
+            "database.ca_file",
+            "cannot be read",
+        ),
+        (
+            change("\"env:DATABASE_URL\"", "\"postgres://db.example/d?sslmode=require\""),
+            "database.url",
+            "database.tls",
+        ),
+        (
+            change(
+                "url = \"env:DATABASE_URL\"",
+                "url = \"postgres://db.example/d?sslmode=require\"\ntls = \"verify-full\"",
+            ),
+            "database.tls",
+            "leave one of them out",
+        ),
+        (
+            change("[database]", "retention_days = 3651\n[database]"),
+            "retention_days",
+            "1 to 3650",
+        ),
         (fault("[database\n"), "configuration", "line 1"),
     ];
     for ((key, problem), expected_key, expected_problem) in cases {
@@ -173,6 +277,9 @@ fn a_secret_at_the_wrong_key_is_not_shown() {
         "http = \"env:SECRET\"\n[database]\nurl = \"postgres://h/d\"",
         "sink = \"env:SECRET\"\n[database]\nurl = \"postgres://h/d\"",
         "drain_timeout_secs = \"env:SECRET\"\n[database]\nurl = \"postgres://h/d\"",
+        "retention_days = \"env:SECRET\"\n[database]\nurl = \"postgres://h/d\"",
+        "[database]\nurl = \"postgres://h/d\"\ntls = \"env:SECRET\"",
+        "[database]\nurl = \"postgres://h/d\"\nca_file = \"env:SECRET\"",
         "sink = [\"env:SECRET\"]\n[database]\nurl = \"postgres://h/d\"",
     ];
     let sinks = [
@@ -186,6 +293,15 @@ fn a_secret_at_the_wrong_key_is_not_shown() {
         "name = \"a\"\nmax_window = \"env:SECRET\"",
         "name = \"a\"\nmax_in_flight = \"env:SECRET\"",
         "name = \"a\"\nsqs = { queue = [\"env:SECRET\"] }",
+        "name = \"a\"\nsns = \"env:SECRET\"",
+        "name = \"a\"\nsns = { topic = [\"env:SECRET\"] }",
+        "name = \"a\"\neventbridge = { bus = [\"env:SECRET\"] }",
+        "name = \"a\"\nsqs = { queue = \"env:SECRET\" }\nsns = { topic = \"env:SECRET\" }",
+        "name = \"a\"\nsqs = { queue = \"q\" }\nclaim_check = \"env:SECRET\"",
+        "name = \"a\"\nsqs = { queue = \"q\" }\nclaim_check = { bucket = \"env:SECRET\" }",
+        "name = \"a\"\nsqs = { queue = \"q\" }\nclaim_check = { bucket = \"bucket\", prefix = \"env:SECRET\" }",
+        "name = \"a\"\nsqs = { queue = \"q\" }\nclaim_check = { bucket = \"bucket\", above_bytes = \"env:SECRET\" }",
+        "name = \"a\"\nsqs = { queue = \"env:SECRET\" }\n[[sink]]\nname = \"b\"\nsqs = { queue = \"env:SECRET\" }",
     ];
     let texts = keys.iter().map(|text| (*text).to_owned());
     let in_sink = sinks
@@ -197,5 +313,22 @@ fn a_secret_at_the_wrong_key_is_not_shown() {
             !problem.contains("canary") && !key.contains("canary"),
             "{text}\n{key}: {problem}"
         );
+    }
+}
+
+#[test]
+fn a_variable_can_hold_the_whole_file() {
+    let inherited = |name: &str| match name {
+        "RELAY_TOML" => Some(GOOD.to_owned()),
+        name => environment(name),
+    };
+    let config = Config::load(Path::new("env:RELAY_TOML"), inherited).unwrap();
+    assert_eq!(config.sinks.len(), 2);
+
+    for name in ["EMPTY", "NO_SUCH"] {
+        let error = Config::load(Path::new(&format!("env:{name}")), environment).unwrap_err();
+        let said = error.to_string();
+        assert!(said.starts_with(&format!("env:{name}: configuration: ")), "{said}");
+        assert!(said.contains(&format!("`{name}` is not set")), "{said}");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use sqlx::{Connection as _, PgConnection};
 use tokio::{sync::watch as channel, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -12,7 +11,7 @@ use super::{
     term::{Lease, Moment},
     watch::{Beat, Watch},
 };
-use crate::database::Database;
+use crate::database::{Database, session::Session, statement::statement, trouble};
 
 /// What a relay knows of itself and the others, as of its last beat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,10 +94,10 @@ impl Member {
         }
     }
 
-    async fn beat(&mut self, connection: &mut Option<PgConnection>) -> Result<(), sqlx::Error> {
+    async fn beat(&mut self, connection: &mut Option<Session>) -> Result<(), sqlx::Error> {
         let connection = match connection {
             Some(connection) => connection,
-            None => connection.insert(self.database.connect().await?),
+            None => connection.insert(self.database.session().await?),
         };
         let began = Moment::now();
         let me = self.roster.borrow().me.clone();
@@ -107,8 +106,8 @@ impl Member {
             None => self.join(connection).await?,
         };
         let sent = Moment::now();
-        let beat = sqlx::query("update oncebox.relay set beat = beat + 1, beat_at = now() where id = $1");
-        if beat.bind(&me).execute(&mut *connection).await?.rows_affected() == 0 {
+        let beat = statement("update oncebox.relay set beat = beat + 1, beat_at = now() where id = $1");
+        if beat.bind(&me).execute(&mut *connection).await? == 0 {
             // Declared dead: whatever was held is somebody else's, so this is another relay from now on.
             self.lease.end();
             self.roster.send_modify(|roster| *roster = Roster::default());
@@ -121,9 +120,9 @@ impl Member {
         self.lease.extend(sent);
 
         let rows: Vec<(String, Vec<String>, i64, i64)> =
-            sqlx::query_as("select id, sinks, beat, term_ms from oncebox.relay order by id limit $1")
+            statement("select id, sinks, beat, term_ms from oncebox.relay order by id limit $1")
                 .bind(MAX_RELAYS)
-                .fetch_all(&mut *connection)
+                .fetch_as(&mut *connection)
                 .await?;
         let others = rows.iter().filter(|(id, ..)| *id != me);
         let beats: Vec<Beat> = others
@@ -135,9 +134,9 @@ impl Member {
             .collect();
         let dead = self.watch.observe(&beats, Moment::now());
         for beat in &dead {
-            let declared = sqlx::query("delete from oncebox.relay where id = $1 and beat = $2");
+            let declared = statement("delete from oncebox.relay where id = $1 and beat = $2");
             let declared = declared.bind(&beat.relay).bind(beat.beat);
-            if declared.execute(&mut *connection).await?.rows_affected() > 0 {
+            if declared.execute(&mut *connection).await? > 0 {
                 tracing::warn!(
                     relay = beat.relay,
                     "another relay was silent for its whole lease; its shards are free"
@@ -162,9 +161,9 @@ impl Member {
     }
 
     /// Puts this relay on the list, under a new id.
-    async fn join(&mut self, connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    async fn join(&mut self, connection: &mut Session) -> Result<String, sqlx::Error> {
         let id = format!("{}-{}", self.host, Uuid::new_v4().simple());
-        sqlx::query("insert into oncebox.relay (id, sinks, term_ms) values ($1, $2, $3)")
+        statement("insert into oncebox.relay (id, sinks, term_ms) values ($1, $2, $3)")
             .bind(&id)
             .bind(&self.sinks)
             .bind(i64::try_from(self.lease.terms().term.as_millis()).unwrap_or(i64::MAX))
@@ -175,13 +174,12 @@ impl Member {
         Ok(id)
     }
 
-    async fn cursors(&self, connection: &mut PgConnection) -> Result<HashMap<String, Vec<ShardRow>>, sqlx::Error> {
-        let rows: Vec<(String, i16, i64, Option<String>)> = sqlx::query_as(
-            "select sink, shard, epoch, owner from oncebox.cursor where sink = any($1) order by sink, shard",
-        )
-        .bind(&self.sinks)
-        .fetch_all(connection)
-        .await?;
+    async fn cursors(&self, connection: &mut Session) -> Result<HashMap<String, Vec<ShardRow>>, sqlx::Error> {
+        let rows: Vec<(String, i16, i64, Option<String>)> =
+            statement("select sink, shard, epoch, owner from oncebox.cursor where sink = any($1) order by sink, shard")
+                .bind(&self.sinks)
+                .fetch_as(connection)
+                .await?;
         let mut cursors: HashMap<String, Vec<ShardRow>> = HashMap::new();
         for (sink, shard, epoch, owner) in rows {
             cursors.entry(sink).or_default().push(ShardRow { shard, epoch, owner });
@@ -190,7 +188,7 @@ impl Member {
     }
 
     /// Frees what is held at once, so that others need not wait for the term's end.
-    async fn leave(&self, connection: Option<PgConnection>) {
+    async fn leave(&self, connection: Option<Session>) {
         let Some(me) = self.roster.borrow().me.clone() else {
             return;
         };
@@ -198,9 +196,9 @@ impl Member {
         let left = async {
             let mut connection = match connection {
                 Some(connection) => connection,
-                None => self.database.connect().await?,
+                None => self.database.session().await?,
             };
-            sqlx::query("delete from oncebox.relay where id = $1")
+            statement("delete from oncebox.relay where id = $1")
                 .bind(&me)
                 .execute(&mut connection)
                 .await?;
@@ -217,5 +215,5 @@ impl Member {
 }
 
 fn describe(outcome: Result<(), sqlx::Error>) -> String {
-    outcome.err().map_or_else(String::new, |error| error.to_string())
+    outcome.err().map_or_else(String::new, |error| trouble::explain(&error))
 }

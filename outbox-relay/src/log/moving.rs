@@ -109,8 +109,8 @@ pub async fn reset(
     outcome: Outcome,
 ) -> Result<Moved, MoveError> {
     // Outside the transaction: a look needs a snapshot of its own.
-    let seq_before = page::sequence_position(connection).await?;
-    let now = page::look(connection, seq_before).await?;
+    let seq_before = page::sequence_position_on(connection).await?;
+    let now = page::look_on(connection, seq_before).await?;
     let here = system_id(connection).await?;
     let mut transaction = connection.begin().await?;
     let standings = lock(&mut transaction, sink, shards).await?;

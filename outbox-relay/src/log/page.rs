@@ -8,6 +8,7 @@ use super::{
     cursor::{Horizon, Run, Stretch},
     snapshot::Snapshot,
 };
+use crate::database::{session::Session, statement::statement};
 
 /// Which events a sink wants, in the form that the query takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,21 +74,31 @@ pub struct PageLimits {
 ///
 /// `seq_before` is what an earlier look found, or [`sequence_position`]: it has to be read in a
 /// statement before this one, so that it is older than the snapshot. The connection must not be in
-/// a transaction: within one, `age` answers with what it saw first.
+/// a transaction of several statements: within one, `age` answers with what it saw first.
 ///
 /// # Errors
 /// Whatever the database says, and [`sqlx::Error::Protocol`] when the next xid is not near the
 /// snapshot, which would mean that the connection is in a transaction.
-pub async fn look(connection: &mut PgConnection, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
-    // The statement's snapshot is taken before its expressions run, so last_value is the later one.
-    // age() is the way to the next xid without taking one (Postgres documentation, "Transaction ID
-    // and Snapshot Information Functions"); 3 is the first normal xid.
-    let row = sqlx::query(
-        "select pg_current_snapshot()::text, age('3'::xid),
-                (select case when is_called then last_value else 0 end from oncebox.event_seq)",
-    )
-    .fetch_one(connection)
-    .await?;
+pub async fn look(connection: &mut Session, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
+    horizon(&statement(LOOK).fetch_one(connection).await?, seq_before)
+}
+
+/// As [`look`], on a connection without a session: for commands. As the first statement of a
+/// repeatable transaction it shows that transaction's own snapshot.
+///
+/// # Errors
+/// As [`look`].
+pub async fn look_on(connection: &mut PgConnection, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
+    horizon(&sqlx::query(LOOK).fetch_one(connection).await?, seq_before)
+}
+
+// The statement's snapshot is taken before its expressions run, so last_value is the later one.
+// age() is the way to the next xid without taking one (Postgres documentation, "Transaction ID and
+// Snapshot Information Functions"); 3 is the first normal xid.
+const LOOK: &str = "select pg_current_snapshot()::text, age('3'::xid),
+       (select case when is_called then last_value else 0 end from oncebox.event_seq)";
+
+fn horizon(row: &PgRow, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
     let text: String = row.try_get(0)?;
     let snapshot: Snapshot = text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     let next_xid = next_xid(&snapshot, row.try_get(1)?);
@@ -117,11 +128,19 @@ fn next_xid(snapshot: &Snapshot, age: i32) -> Xid {
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn sequence_position(connection: &mut PgConnection) -> Result<Seq, sqlx::Error> {
-    sqlx::query_scalar("select case when is_called then last_value else 0 end from oncebox.event_seq")
-        .fetch_one(connection)
-        .await
+pub async fn sequence_position(connection: &mut Session) -> Result<Seq, sqlx::Error> {
+    statement(SEQUENCE_POSITION).fetch_value(connection).await
 }
+
+/// As [`sequence_position`], on a connection without a session.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn sequence_position_on(connection: &mut PgConnection) -> Result<Seq, sqlx::Error> {
+    sqlx::query_scalar(SEQUENCE_POSITION).fetch_one(connection).await
+}
+
+const SEQUENCE_POSITION: &str = "select case when is_called then last_value else 0 end from oncebox.event_seq";
 
 /// Reads the rows of `run` after `position`; `None` when there is nothing more in it.
 ///
@@ -131,7 +150,7 @@ pub async fn sequence_position(connection: &mut PgConnection) -> Result<Seq, sql
 /// # Cancel safety
 /// Reads only; a cancelled call leaves the connection unusable for others until it is closed.
 pub async fn read(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     run: &Run,
     selection: &Selection,
     position: Seq,
@@ -147,7 +166,7 @@ pub async fn read(
         Stretch::Late { up_to } => (up_to, run.open_xids().end),
         Stretch::New { up_to } => (up_to, run.target.snapshot.xmax()),
     };
-    let rows = sqlx::query(PAGE_OF_ROWS)
+    let rows = statement(PAGE_OF_ROWS)
         .bind(position)
         .bind(up_to)
         .bind(&late)

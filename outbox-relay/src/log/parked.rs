@@ -1,10 +1,14 @@
 //! Parked events: set aside with the cursor's move, sent again when somebody says so.
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::Row as _;
 
 use super::{
     Seq,
     page::{self, Row},
+};
+use crate::database::{
+    session::Session,
+    statement::{Statement, statement},
 };
 
 /// Why an event is parked.
@@ -93,9 +97,9 @@ const MAX_REASON: usize = 1_000;
 ///
 /// # Errors
 /// Whatever the database says.
-pub(super) async fn write(connection: &mut PgConnection, sink: &str, changes: &Changes) -> Result<(), sqlx::Error> {
+pub(super) async fn write(connection: &mut Session, sink: &str, changes: &Changes) -> Result<(), sqlx::Error> {
     if !changes.confirmed.is_empty() {
-        sqlx::query("delete from oncebox.parked where sink = $1 and seq = any($2)")
+        statement("delete from oncebox.parked where sink = $1 and seq = any($2)")
             .bind(sink)
             .bind(&changes.confirmed)
             .execute(&mut *connection)
@@ -103,7 +107,7 @@ pub(super) async fn write(connection: &mut PgConnection, sink: &str, changes: &C
     }
     if !changes.refused.is_empty() {
         let columns = Columns::of(&changes.refused);
-        let parked = sqlx::query(
+        let parked = statement(
             "insert into oncebox.parked (sink, seq, shard, id, type, key, key_seq, tenant, kind, source, time, headers, data,
                                          class, code, reason, attempts)
              select $1, e.seq, e.bucket >> 4, e.id, e.type, e.key, e.key_seq, e.tenant, e.kind, e.source, e.time, e.headers,
@@ -120,7 +124,7 @@ pub(super) async fn write(connection: &mut PgConnection, sink: &str, changes: &C
     if !changes.followers.is_empty() {
         // The last parked event of the key may have been sent again or skipped since the follower was
         // read. Then it is this one's turn.
-        sqlx::query(
+        statement(
             "insert into oncebox.parked (sink, seq, shard, id, type, key, key_seq, tenant, kind, source, time, headers, data,
                                          state, class, code, reason, attempts)
              select $1, e.seq, e.bucket >> 4, e.id, e.type, e.key, e.key_seq, e.tenant, e.kind, e.source, e.time, e.headers,
@@ -139,7 +143,7 @@ pub(super) async fn write(connection: &mut PgConnection, sink: &str, changes: &C
     }
     if !changes.refused_again.is_empty() {
         let columns = Columns::of(&changes.refused_again);
-        let again = sqlx::query(
+        let again = statement(
             "update oncebox.parked p
              set state = 'parked', class = r.class, code = r.code, reason = r.reason,
                  attempts = p.attempts + r.attempts, parked_at = now()
@@ -150,7 +154,7 @@ pub(super) async fn write(connection: &mut PgConnection, sink: &str, changes: &C
         columns.bind(again.bind(sink)).execute(&mut *connection).await?;
     }
     if !changes.returned.is_empty() {
-        sqlx::query("update oncebox.parked set state = 'parked' where sink = $1 and seq = any($2)")
+        statement("update oncebox.parked set state = 'parked' where sink = $1 and seq = any($2)")
             .bind(sink)
             .bind(&changes.returned)
             .execute(&mut *connection)
@@ -181,11 +185,8 @@ impl Columns {
         }
     }
 
-    fn bind<'q>(
-        self,
-        query: sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>,
-    ) -> sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments> {
-        query
+    fn bind(self, statement: Statement) -> Statement {
+        statement
             .bind(self.seqs)
             .bind(self.classes)
             .bind(self.codes)
@@ -203,11 +204,11 @@ fn text(text: &str, max: usize) -> String {
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn keys(connection: &mut PgConnection, sink: &str, keys: &[&str]) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar("select distinct key from oncebox.parked where sink = $1 and key = any($2)")
+pub async fn keys(connection: &mut Session, sink: &str, keys: &[&str]) -> Result<Vec<String>, sqlx::Error> {
+    statement("select distinct key from oncebox.parked where sink = $1 and key = any($2)")
         .bind(sink)
         .bind(keys)
-        .fetch_all(connection)
+        .fetch_values(connection)
         .await
 }
 
@@ -217,14 +218,14 @@ pub async fn keys(connection: &mut PgConnection, sink: &str, keys: &[&str]) -> R
 /// # Errors
 /// Whatever the database says.
 pub async fn retries(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     sink: &str,
     shards: &[i16],
     loaded: &[Seq],
     keeps_order: bool,
     limit: i64,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    let rows = sqlx::query(
+    let rows = statement(
         "select seq, shard, id, type, key, key_seq, tenant, kind, source,
                 (extract(epoch from time) * 1000000)::bigint as time_micros,
                 headers::text as headers, data::text as data
@@ -255,8 +256,8 @@ pub async fn retries(
 ///
 /// # Errors
 /// Whatever the database says.
-pub async fn count(connection: &mut PgConnection, sink: &str, shards: &[i16]) -> Result<i64, sqlx::Error> {
-    let row = sqlx::query(
+pub async fn count(connection: &mut Session, sink: &str, shards: &[i16]) -> Result<i64, sqlx::Error> {
+    let row = statement(
         "select count(*) from (select from oncebox.parked where sink = $1 and shard = any($2) limit 100000) p",
     )
     .bind(sink)

@@ -84,11 +84,11 @@ pub async fn rebase(connection: &mut PgConnection, silent: &[Relay], outcome: Ou
     let keys_mended = mend_keys(connection, outcome).await?;
 
     // Before the snapshot: rows of transactions that get their id from here on lie above it.
-    let seq_before = page::sequence_position(connection).await?;
+    let seq_before = page::sequence_position_on(connection).await?;
     let mut transaction = connection.begin_with("begin isolation level repeatable read").await?;
     // The first statement takes the transaction's snapshot, and nothing has asked for the next xid
     // before; so this is a look like any other.
-    let mut target = page::look(&mut transaction, seq_before).await?;
+    let mut target = page::look_on(&mut transaction, seq_before).await?;
     sqlx::query("select 1 from oncebox.cursor order by sink, shard for update")
         .fetch_all(&mut *transaction)
         .await?;
@@ -137,8 +137,8 @@ pub async fn rebase(connection: &mut PgConnection, silent: &[Relay], outcome: Ou
 pub async fn adopt(connection: &mut PgConnection, silent: &[Relay], outcome: Outcome) -> Result<u64, RebaseError> {
     check_subscriptions(connection).await?;
     let here = system_id(connection).await?;
-    let seq_before = page::sequence_position(connection).await?;
-    let now = page::look(connection, seq_before).await?;
+    let seq_before = page::sequence_position_on(connection).await?;
+    let now = page::look_on(connection, seq_before).await?;
     let mut transaction = connection.begin().await?;
     sqlx::query("select 1 from oncebox.cursor order by sink, shard for update")
         .fetch_all(&mut *transaction)

@@ -3,13 +3,14 @@
 mod row;
 mod save;
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::Row as _;
 
 use super::{
     Seq,
     cursor::{Base, Horizon, Run},
     page,
 };
+use crate::database::{session::Session, statement::statement};
 
 pub(super) use row::decode;
 pub use save::save;
@@ -97,14 +98,14 @@ pub enum StoreError {
 ///
 /// # Cancel safety
 /// All cursors are created or none.
-pub async fn prepare(connection: &mut PgConnection, sink: &str, start: Start) -> Result<(), StoreError> {
+pub async fn prepare(connection: &mut Session, sink: &str, start: Start) -> Result<(), StoreError> {
     let seq_before = page::sequence_position(connection).await?;
     let now = page::look(connection, seq_before).await?;
     let first = match start {
         Start::Beginning => Base::beginning(),
         Start::Now => Base::at(now),
     };
-    sqlx::query(
+    statement(
         "insert into oncebox.cursor (sink, shard, base, base_next_xid, base_seq, base_open_floor, base_floors, position, system_id)
          select $1, shard, $2::pg_snapshot, $3, $4, $5, $6, 0, (select system_identifier from pg_control_system())
          from generate_series(0, $7 - 1) shard
@@ -132,7 +133,7 @@ pub async fn prepare(connection: &mut PgConnection, sink: &str, start: Start) ->
 /// Whatever the database says; nothing is taken over then. [`StoreError::Ahead`] and
 /// [`StoreError::Foreign`] when a cursor does not belong to this database.
 pub async fn claim(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     sink: &str,
     me: &str,
     free: &[(i16, i64)],
@@ -141,7 +142,7 @@ pub async fn claim(
     let now = page::look(connection, seq_before).await?;
     let (shards, epochs): (Vec<i16>, Vec<i64>) = free.iter().copied().unzip();
     // The lock on the relay's own row keeps others from declaring it dead in the middle.
-    let rows = sqlx::query(
+    let rows = statement(
         "with me as (select id from oncebox.relay where id = $2 for share),
          taken as (
            update oncebox.cursor c
@@ -189,9 +190,9 @@ pub async fn claim(
 ///
 /// # Errors
 /// Whatever the database says; the shards are free when the relay's lease is over.
-pub async fn release(connection: &mut PgConnection, sink: &str, held: &[(i16, i64)]) -> Result<(), sqlx::Error> {
+pub async fn release(connection: &mut Session, sink: &str, held: &[(i16, i64)]) -> Result<(), sqlx::Error> {
     let (shards, epochs): (Vec<i16>, Vec<i64>) = held.iter().copied().unzip();
-    sqlx::query(
+    statement(
         "update oncebox.cursor c set owner = null, updated_at = now()
          from unnest($2::smallint[], $3::bigint[]) as held (shard, epoch)
          where c.sink = $1 and c.shard = held.shard and c.epoch = held.epoch",

@@ -1,4 +1,4 @@
-//! An event as a target takes it: envelope, attributes, group.
+//! An event as a target takes it: envelope, attributes, group, and what it refers to.
 
 mod bundle;
 
@@ -9,6 +9,7 @@ use oncebox_envelope::{EnvelopeError, Kind, RawEnvelope, Sequence, attribute::At
 use serde_json::{Map, Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
+use super::{claim_check::Claim, limits::MAX_GROUP_ID_CHARS};
 use crate::log::page::Row;
 
 /// An event as a target takes it.
@@ -30,6 +31,8 @@ pub struct Message {
     pub key: Option<String>,
     /// The tenant.
     pub tenant: String,
+    /// What has to be stored before the message may be sent: the body refers to it.
+    pub claims: Vec<Claim>,
 }
 
 /// Why a row of the log is no valid envelope. `oncebox.enqueue` lets no such row in, so somebody
@@ -45,13 +48,22 @@ pub struct InvalidRow {
 }
 
 impl Message {
-    /// Makes the message of a row.
+    /// Makes the message of a row, with its data in it.
     ///
     /// # Errors
     /// [`InvalidRow`] when the row breaks a rule of the envelope.
     pub fn of(row: Row) -> Result<Self, InvalidRow> {
-        let (seq, time_micros) = (row.seq, row.time_micros);
-        let envelope = envelope(row).map_err(|source| InvalidRow { seq, source })?;
+        Ok(Self::of_envelope(&Self::envelope(row)?))
+    }
+
+    /// The envelope of a row.
+    pub(super) fn envelope(row: Row) -> Result<RawEnvelope, InvalidRow> {
+        let seq = row.seq;
+        envelope(row).map_err(|source| InvalidRow { seq, source })
+    }
+
+    /// The message of an envelope.
+    pub(super) fn of_envelope(envelope: &RawEnvelope) -> Self {
         let mut attributes = vec![
             (wire::ATTRIBUTE_ID, envelope.id.to_string()),
             (wire::ATTRIBUTE_TYPE, envelope.event_type.to_string()),
@@ -62,28 +74,24 @@ impl Message {
         if let Some(trace_parent) = &envelope.trace_parent {
             attributes.push((wire::ATTRIBUTE_TRACE_PARENT, trace_parent.to_string()));
         }
-        Ok(Self {
+        Self {
             id: envelope.id.to_string(),
             source: envelope.source.to_string(),
             event_type: envelope.event_type.to_string(),
-            time_micros,
+            time_micros: envelope.time.as_microsecond(),
             body: without_noncharacters(envelope.to_json()),
             attributes,
-            key: envelope.partition_key.map(|key| key.to_string()),
+            key: envelope.partition_key.as_ref().map(ToString::to_string),
             tenant: envelope.tenant.to_string(),
-        })
+            claims: Vec::new(),
+        }
     }
 
-    /// What the message counts against a limit: the body and the names, types and values of the
-    /// attributes (Amazon SQS developer guide, "Message metadata").
+    /// What the message holds in memory, data that it only refers to included. What it takes of a
+    /// request is less then: see [`super::Publisher::bytes_of`].
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        const TYPE: usize = "String".len();
-        let attributes = self.attributes.iter();
-        self.body.len()
-            + attributes
-                .map(|(name, value)| name.len() + TYPE + value.len())
-                .sum::<usize>()
+    pub fn held_bytes(&self) -> usize {
+        self.body.len() + self.claims.iter().map(|claim| claim.data().len()).sum::<usize>()
     }
 
     /// The message group for SQS and SNS: on FIFO the key, else (and on standard queues, for
@@ -97,10 +105,9 @@ impl Message {
     }
 }
 
-/// A `MessageGroupId` has at most 128 characters, letters, digits and ASCII punctuation (Amazon SQS
-/// API reference, `SendMessage`). Anything else is represented by its SHA-256.
+/// A name that is no `MessageGroupId` (see [`MAX_GROUP_ID_CHARS`]) is represented by its SHA-256.
 fn group_id(name: &str) -> String {
-    let is_allowed = name.len() <= 128 && name.bytes().all(|b| b.is_ascii_graphic());
+    let is_allowed = name.len() <= MAX_GROUP_ID_CHARS && name.bytes().all(|b| b.is_ascii_graphic());
     if is_allowed {
         name.to_owned()
     } else {

@@ -1,81 +1,51 @@
 //! Amazon SQS, standard and FIFO.
 
-mod classify;
 mod resolve;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use aws_sdk_sqs::{
     Client,
     operation::send_message_batch::SendMessageBatchOutput,
-    types::{MessageAttributeValue, SendMessageBatchRequestEntry},
+    types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry},
 };
 
-use super::{BatchLimits, FailureClass, Message, PublishError, Publisher, Scope};
+use super::{FailureClass, Message, PublishError, answer, classify};
 
-pub use resolve::{ResolveError, resolve};
-
-/// A request holds at most ten messages and 1 MiB over all of them, attributes included (Amazon
-/// SQS API reference, `SendMessageBatch`; the limit was 256 KiB before August 2025).
-pub const LIMITS: BatchLimits = BatchLimits {
-    max_entries: 10,
-    max_bytes: 1_048_576,
-};
+pub(super) use resolve::resolve;
 
 /// An SQS queue.
 #[derive(Debug, Clone)]
-pub struct SqsQueue {
+pub(super) struct SqsQueue {
     client: Client,
     url: String,
+    arn: String,
     is_fifo: bool,
+    max_message_bytes: Option<usize>,
 }
 
 impl SqsQueue {
-    /// The queue's URL.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
+    pub(super) fn arn(&self) -> &str {
+        &self.arn
     }
 
     /// Whether the queue keeps the order of message groups; its name tells.
-    #[must_use]
-    pub fn is_fifo(&self) -> bool {
+    pub(super) fn is_fifo(&self) -> bool {
         self.is_fifo
     }
 
-    fn entry(&self, index: usize, message: &Message) -> Result<SendMessageBatchRequestEntry, PublishError> {
-        let ours = |error: aws_sdk_sqs::error::BuildError| PublishError {
-            class: FailureClass::Permanent,
-            code: "InvalidEntry".to_owned(),
-            message: error.to_string(),
-            scope: Scope::Entry,
-            may_have_arrived: false,
-        };
-        let mut entry = SendMessageBatchRequestEntry::builder()
-            .id(index.to_string())
-            .message_body(&message.body)
-            .message_group_id(message.group(self.is_fifo));
-        if self.is_fifo {
-            entry = entry.message_deduplication_id(&message.id);
-        }
-        for (name, value) in &message.attributes {
-            let value = MessageAttributeValue::builder().data_type("String").string_value(value);
-            entry = entry.message_attributes(*name, value.build().map_err(ours)?);
-        }
-        entry.build().map_err(ours)
+    /// The queue's attribute `MaximumMessageSize`.
+    pub(super) fn max_message_bytes(&self) -> Option<usize> {
+        self.max_message_bytes
     }
-}
 
-impl Publisher for SqsQueue {
-    async fn publish(&self, batch: &[Arc<Message>]) -> Vec<Result<(), PublishError>> {
+    pub(super) async fn send(&self, batch: &[Arc<Message>]) -> Vec<Result<(), PublishError>> {
         let all = |error: &PublishError| vec![Err(error.clone()); batch.len()];
-        let entries = batch
-            .iter()
-            .enumerate()
-            .map(|(index, message)| self.entry(index, message));
+        let entries = batch.iter().enumerate();
+        let entries = entries.map(|(index, message)| self.entry(index, message));
         let entries: Vec<SendMessageBatchRequestEntry> = match entries.collect() {
             Ok(entries) => entries,
-            Err(error) => return all(&error),
+            Err(error) => return all(&PublishError::unsendable(&error)),
         };
         let sent = self
             .client
@@ -85,53 +55,57 @@ impl Publisher for SqsQueue {
             .send();
         match sent.await {
             Ok(output) => results(batch.len(), &output),
-            Err(error) => all(&classify::request(&error)),
+            Err(error) => all(&classify::request(&error, class)),
         }
+    }
+
+    fn entry(
+        &self,
+        index: usize,
+        message: &Message,
+    ) -> Result<SendMessageBatchRequestEntry, aws_sdk_sqs::error::BuildError> {
+        let mut entry = SendMessageBatchRequestEntry::builder()
+            .id(index.to_string())
+            .message_body(&message.body)
+            .message_group_id(message.group(self.is_fifo));
+        if self.is_fifo {
+            entry = entry.message_deduplication_id(&message.id);
+        }
+        for (name, value) in &message.attributes {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(value);
+            entry = entry.message_attributes(*name, value.build()?);
+        }
+        entry.build()
     }
 }
 
-/// One result per entry. A 200 says nothing by itself: only an entry in `Successful` has arrived.
 fn results(sent: usize, output: &SendMessageBatchOutput) -> Vec<Result<(), PublishError>> {
-    let mut results = vec![Err(PublishError::unanswered()); sent];
-    for entry in output.successful() {
-        if let Some(result) = entry
-            .id()
-            .parse::<usize>()
-            .ok()
-            .and_then(|index| results.get_mut(index))
-        {
-            *result = Ok(());
-        }
-    }
-    // After the successes: an entry that is named in both did not safely arrive.
-    for entry in output.failed() {
-        if let Some(result) = entry
-            .id()
-            .parse::<usize>()
-            .ok()
-            .and_then(|index| results.get_mut(index))
-        {
-            *result = Err(classify::entry(entry));
-        }
-    }
-    results
+    let taken = output.successful().iter().map(|entry| answer::place(entry.id()));
+    let failed = output.failed().iter();
+    answer::results(
+        sent,
+        taken,
+        failed.map(|entry| (answer::place(entry.id()), failure(entry))),
+    )
 }
 
-/// The client's configuration: a request takes `request_timeout` at most, from the first byte sent
-/// to the last byte read, and its own retries are off, since the lanes decide what is sent again and
-/// in which order.
-#[must_use]
-pub fn client(config: &aws_config::SdkConfig, request_timeout: Duration) -> Client {
-    use aws_sdk_sqs::config::{retry::RetryConfig, timeout::TimeoutConfig};
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(request_timeout.min(Duration::from_secs(3)))
-        .operation_timeout(request_timeout)
-        .build();
-    let config = aws_sdk_sqs::config::Builder::from(config)
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts)
-        .build();
-    Client::from_conf(config)
+fn failure(entry: &BatchResultErrorEntry) -> PublishError {
+    classify::entry(entry.code(), entry.message(), Some(entry.sender_fault()), class)
+}
+
+/// Amazon SQS API reference, `SendMessageBatch` and `SendMessage`, "Errors".
+pub(super) fn class(code: &str) -> Option<FailureClass> {
+    match code {
+        "KmsThrottled" | "OverLimit" => Some(FailureClass::Throttled),
+        "InvalidSecurity" | "KmsAccessDenied" | "KmsDisabled" | "KmsNotFound" | "KmsInvalidState"
+        | "KmsInvalidKeyUsage" | "KmsOptInRequired"
+        // The queue is gone or not yet there: nothing is wrong with the message.
+        | "QueueDoesNotExist" | "NonExistentQueue" | "InvalidAddress" => Some(FailureClass::Auth),
+        "InvalidMessageContents" | "InvalidAttributeValue" | "MessageTooLong" | "BatchRequestTooLong"
+        | "UnsupportedOperation" | "InvalidBatchEntryId" | "BatchEntryIdsNotDistinct" | "EmptyBatchRequest"
+        | "TooManyEntriesInBatchRequest" => Some(FailureClass::Permanent),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     lease::term::Lease,
     publish::{FailureClass, Message, PublishError, Publisher, Scope},
+    telemetry::traces::SinkTraces,
 };
 
 /// A request's task panicked.
@@ -103,11 +104,11 @@ impl<P: Publisher> Dispatch<P> {
             self.requests.spawn(async move {
                 let begin = Instant::now();
                 let results = publish(&sink.publisher, &batch).await;
-                Answer {
-                    batch,
-                    results,
-                    took: begin.elapsed(),
+                let took = begin.elapsed();
+                if let Some(traces) = &sink.traces {
+                    trace(traces, &batch, &results, took);
                 }
+                Answer { batch, results, took }
             });
         }
         self.sink
@@ -283,6 +284,16 @@ async fn publish<P: Publisher>(publisher: &P, batch: &[Entry<Outgoing>]) -> Vec<
         .into_iter()
         .map(|message| message.and_then(|_| answer()))
         .collect()
+}
+
+/// Records each event of a request that was just answered, those of a bundle too.
+fn trace(traces: &SinkTraces, batch: &[Entry<Outgoing>], results: &[Result<(), PublishError>], took: Duration) {
+    let request = traces.request(took);
+    for (entry, result) in batch.iter().zip(results) {
+        for message in entry.items().filter_map(|event| event.message().ok()) {
+            request.record(message, entry.failures + 1, result);
+        }
+    }
 }
 
 /// The message of an entry: an event's own, or the bundle of several.

@@ -8,6 +8,9 @@ pub trait Item {
     fn lane(&self) -> Option<&str>;
     /// What the event takes of a request, in bytes.
     fn bytes(&self) -> usize;
+    /// What the event holds in memory, in bytes: more than it takes of a request where its data goes by
+    /// reference.
+    fn held_bytes(&self) -> usize;
     /// The message group that the event goes to: events of two groups are never bundled.
     fn group(&self) -> &str;
     /// Whether the event may share a message with others.
@@ -50,6 +53,12 @@ impl<T: Item> Entry<T> {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What the entry holds in memory, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.items().map(Item::held_bytes).sum()
     }
 
     /// How many events it holds.

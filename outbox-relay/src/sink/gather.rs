@@ -131,6 +131,9 @@ mod tests {
         fn bytes(&self) -> usize {
             self.2
         }
+        fn held_bytes(&self) -> usize {
+            self.2
+        }
         fn group(&self) -> &str {
             self.1
         }

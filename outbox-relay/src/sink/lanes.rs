@@ -73,7 +73,7 @@ impl<T: Item> Lanes<T> {
         {
             bytes += next.bytes();
             self.queued -= next.len();
-            self.queued_bytes -= next.bytes();
+            self.queued_bytes -= next.held_bytes();
             let is_alone = next.alone;
             batch.push(next);
             if is_alone {
@@ -130,7 +130,7 @@ impl<T: Item> Lanes<T> {
             Some(behind) => {
                 for single in rest.into_iter().rev() {
                     self.queued += single.len();
-                    self.queued_bytes += single.bytes();
+                    self.queued_bytes += single.held_bytes();
                     behind.push_front(single);
                 }
             }
@@ -149,7 +149,7 @@ impl<T: Item> Lanes<T> {
         let mut followers = Vec::new();
         for entry in behind.into_iter().flatten() {
             self.queued -= entry.len();
-            self.queued_bytes -= entry.bytes();
+            self.queued_bytes -= entry.held_bytes();
             followers.extend(entry.into_items());
         }
         followers
@@ -161,7 +161,7 @@ impl<T: Item> Lanes<T> {
         self.queued
     }
 
-    /// Bytes of the events that are held here.
+    /// Bytes of memory that the events take that are held here.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
@@ -195,7 +195,7 @@ impl<T: Item> Lanes<T> {
 
     fn note_queued(&mut self, entry: &Entry<T>) {
         self.queued += entry.len();
-        self.queued_bytes += entry.bytes();
+        self.queued_bytes += entry.held_bytes();
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{entry::Item, parking::INVALID_ROW, reader::Ticket};
+use super::{entry::Item, reader::Ticket};
 use crate::{
     log::{Seq, page::Row},
-    publish::{FailureClass, Message, PublishError, Scope},
+    publish::{Message, PublishError, Publisher},
 };
 
 /// Where an event on its way has come from, and so what has to be noted when it is settled.
@@ -39,22 +39,22 @@ pub struct Outgoing {
 pub struct Draft {
     seq: Seq,
     key: Option<String>,
+    bytes: usize,
     message: Result<Arc<Message>, PublishError>,
 }
 
 impl Draft {
-    /// Makes the message of a row.
+    /// Makes the message of a row as `publisher` takes it.
     #[must_use]
-    pub fn of(row: Row) -> Self {
+    pub fn of<P: Publisher>(row: Row, publisher: &P) -> Self {
         let (seq, key) = (row.seq, row.key.clone());
-        let message = Message::of(row).map(Arc::new).map_err(|invalid| PublishError {
-            class: FailureClass::Permanent,
-            code: INVALID_ROW.to_owned(),
-            message: invalid.to_string(),
-            scope: Scope::Entry,
-            may_have_arrived: false,
-        });
-        Self { seq, key, message }
+        let message = publisher.prepare(row).map(Arc::new);
+        Self {
+            seq,
+            key,
+            bytes: message.as_ref().map_or(0, |message| publisher.bytes_of(message)),
+            message,
+        }
     }
 
     /// The event's position in the log.
@@ -77,7 +77,7 @@ impl Draft {
             origin,
             seq: self.seq,
             lane,
-            bytes: self.message.as_ref().map_or(0, |message| message.bytes()),
+            bytes: self.bytes,
             message: self.message,
         }
     }
@@ -109,6 +109,10 @@ impl Item for Outgoing {
         self.bytes
     }
 
+    fn held_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.held_bytes())
+    }
+
     fn group(&self) -> &str {
         match (&self.lane, &self.message) {
             (Some(lane), _) => lane,
@@ -118,6 +122,6 @@ impl Item for Outgoing {
     }
 
     fn may_be_bundled(&self) -> bool {
-        self.message.is_ok()
+        self.message.as_ref().is_ok_and(|message| message.claims.is_empty())
     }
 }

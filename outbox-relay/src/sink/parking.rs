@@ -10,11 +10,6 @@ use crate::{
     publish::PublishError,
 };
 
-/// Code of a row that is no valid event.
-pub(super) const INVALID_ROW: &str = "InvalidRow";
-/// Code of an event that is too large for its target.
-pub(crate) const OVERSIZE: &str = "Oversize";
-
 /// The changes that the next save writes, and what they mean for events that are read meanwhile.
 #[derive(Debug)]
 pub(super) struct Parking {
@@ -114,8 +109,8 @@ impl Parking {
 
 fn refusal(seq: Seq, error: &PublishError, attempts: u32) -> Refusal {
     let class = match error.code.as_str() {
-        INVALID_ROW => ParkedClass::Invalid,
-        OVERSIZE => ParkedClass::Oversize,
+        PublishError::INVALID_ROW => ParkedClass::Invalid,
+        PublishError::OVERSIZE => ParkedClass::Oversize,
         _ => ParkedClass::Permanent,
     };
     Refusal {

@@ -12,11 +12,9 @@ mod saving;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use sqlx::PgConnection;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::job::STATEMENT_TIMEOUT;
 use self::{
     job::{Desk, Done, Job, Subject},
     poll::{LONGEST, Pace, Poll},
@@ -31,6 +29,7 @@ use super::{
     reader::{Found, PageWanted, Reader},
 };
 use crate::{
+    database::{session::Session, trouble},
     lease::term::Lease,
     log::{
         Seq,
@@ -55,7 +54,7 @@ const MAX_LOADED: usize = 2_000;
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
     /// The database; everything that is not saved is read again.
-    #[error("database: {0}")]
+    #[error("database: {}", trouble::explain(.0))]
     Database(#[from] sqlx::Error),
     /// A statement took longer than 30 s.
     #[error("database: no answer within 30 s")]
@@ -91,7 +90,7 @@ impl From<Panicked> for PipelineError {
 #[derive(Debug)]
 pub struct Drained {
     /// The connection, for what follows.
-    pub connection: PgConnection,
+    pub connection: Session,
     /// Whether every request was answered. If not, what was sent may still arrive, and the shards
     /// must not be handed over before the lease is over.
     pub is_clean: bool,
@@ -107,15 +106,13 @@ pub struct Drained {
 pub async fn run<P: Publisher>(
     sink: Arc<Sink<P>>,
     claims: Vec<Claim>,
-    connection: PgConnection,
+    connection: Session,
     lease: Lease,
     end: &CancellationToken,
 ) -> Result<Drained, PipelineError> {
     let reader = Reader::new(claims);
     let subject = Subject {
-        sink: sink.name.clone(),
-        selection: sink.selection.clone(),
-        keeps_order: sink.keeps_order,
+        sink: Arc::clone(&sink),
         shards: reader.shards(),
     };
     let mut pipeline = Pipeline {
@@ -152,7 +149,7 @@ struct Pipeline<P> {
     held: Vec<Outgoing>,
     /// Those of them that the save under way moves over.
     saving_held: Vec<Outgoing>,
-    desk: Desk,
+    desk: Desk<P>,
     poll: Poll,
     pace: Pace,
     saving: Saving,

@@ -7,7 +7,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{Connection as _, PgConnection};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
@@ -16,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Sink, backoff,
-    pipeline::{self, Drained, PipelineError, STATEMENT_TIMEOUT},
+    pipeline::{self, Drained, PipelineError},
 };
 use crate::{
-    database::Database,
+    database::{Database, STATEMENT_TIMEOUT, session},
     lease::{
         member::Roster,
         shares::{Plan, plan},
@@ -77,12 +76,18 @@ pub async fn supervise<P: Publisher>(
         if began.elapsed() > STEADY {
             failures = 0;
         }
-        sink.metrics.ready(false);
         sink.metrics.shards(0);
         match outcome {
-            Ok(ended) => return Ok(ended),
-            Err(error @ (PipelineError::Elsewhere(_) | PipelineError::Panicked)) => return Err(error),
+            Ok(ended) => {
+                sink.metrics.ready(false);
+                return Ok(ended);
+            }
+            Err(error @ (PipelineError::Elsewhere(_) | PipelineError::Panicked)) => {
+                sink.metrics.not_ready(&error.to_string());
+                return Err(error);
+            }
             Err(PipelineError::Superseded(error)) => {
+                sink.metrics.not_ready(&error.to_string());
                 tracing::warn!(sink = sink.name, reason = %error, "the sink starts again from its cursors");
             }
             Err(error @ (PipelineError::Database(_) | PipelineError::Timeout)) => {
@@ -91,9 +96,28 @@ pub async fn supervise<P: Publisher>(
                     return Ok(Ended { is_clean: false });
                 }
                 failures += 1;
+                let reason = error.to_string();
+                let is_news = sink.metrics.not_ready(&reason);
                 let wait = backoff::delay(FailureClass::Throttled, failures, rand::random());
                 let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                tracing::error!(sink = sink.name, reason = %error, attempt = failures, retry_in_ms, "the sink stopped and will start again from its cursor");
+                // Once per reason: an outage of hours is one line, not thousands.
+                if is_news {
+                    tracing::error!(
+                        sink = sink.name,
+                        reason,
+                        attempt = failures,
+                        retry_in_ms,
+                        "the sink stopped and will start again from its cursor"
+                    );
+                } else {
+                    tracing::debug!(
+                        sink = sink.name,
+                        reason,
+                        attempt = failures,
+                        retry_in_ms,
+                        "the sink is still stopped"
+                    );
+                }
                 let _ = timeout(wait, end.cancelled()).await;
             }
         }
@@ -114,7 +138,7 @@ impl<P: Publisher> Session<P> {
         if end.is_cancelled() {
             return Ok(Ended { is_clean: true });
         }
-        let mut connection = self.surroundings.database.connect().await?;
+        let mut connection = self.surroundings.database.session().await?;
         in_time(store::prepare(&mut connection, &self.sink.name, start)).await?;
         let mut held: Vec<(i16, i64)> = Vec::new();
         loop {
@@ -148,7 +172,7 @@ impl<P: Publisher> Session<P> {
     /// Runs a pipeline until the roster says that something has to change.
     async fn work(
         &mut self,
-        connection: PgConnection,
+        connection: session::Session,
         claims: Vec<Claim>,
         held: &[(i16, i64)],
     ) -> Result<Drained, PipelineError> {
@@ -217,7 +241,7 @@ impl<P: Publisher> Session<P> {
     /// Hands over, takes, and takes again what is kept: returns the claims to work on from now on.
     async fn rearrange(
         &mut self,
-        connection: &mut PgConnection,
+        connection: &mut session::Session,
         me: &str,
         plan: &Plan,
         held: &[(i16, i64)],

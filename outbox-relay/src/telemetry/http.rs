@@ -47,7 +47,7 @@ async fn readyz(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
         waiting if waiting.is_empty() => (StatusCode::OK, "ready\n".to_owned()),
         waiting => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("not ready: {}; the log says why\n", waiting.join(", ")),
+            format!("not ready: {}\n", waiting.join(", ")),
         ),
     }
 }

@@ -1,8 +1,12 @@
 //! What is counted, in Prometheus' terms. The names are a contract with dashboards and alarms.
 
+mod log;
+
+pub use log::LogMetrics;
+
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -63,6 +67,8 @@ pub struct Metrics {
     lag: Family<SinkLabel, Gauge<f64, AtomicU64>>,
     ready: Family<SinkLabel, Gauge>,
     sinks: Vec<SinkMetrics>,
+    /// The log's.
+    pub log: LogMetrics,
 }
 
 /// The metrics of one sink.
@@ -87,6 +93,8 @@ pub struct SinkMetrics {
     /// Microseconds since the Unix epoch; 0 when nothing is unsettled. Kept, so that the lag grows
     /// between two reports too.
     oldest_micros: Arc<AtomicI64>,
+    /// Why the sink is not ready, where that is known.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 impl Default for Metrics {
@@ -121,8 +129,10 @@ impl Metrics {
             lag: Family::default(),
             ready: Family::default(),
             sinks: Vec::new(),
+            log: LogMetrics::default(),
         };
         let registry = &mut metrics.registry;
+        metrics.log.register(registry);
         registry.register(PUBLISHED, "Events that the target confirmed", metrics.published.clone());
         registry.register(
             FAILED,
@@ -215,6 +225,7 @@ impl Metrics {
             lag: self.lag.get_or_create(&label).clone(),
             ready: self.ready.get_or_create(&label).clone(),
             oldest_micros: Arc::default(),
+            trouble: Arc::default(),
             label,
         };
         self.sinks.push(sink.clone());
@@ -233,11 +244,13 @@ impl Metrics {
         text
     }
 
-    /// The sinks that are not ready.
+    /// The sinks that are not ready, each with the reason.
     #[must_use]
-    pub fn not_ready(&self) -> Vec<&str> {
+    pub fn not_ready(&self) -> Vec<String> {
         let waiting = self.sinks.iter().filter(|sink| sink.ready.get() == 0);
-        waiting.map(|sink| sink.label.sink.as_str()).collect()
+        waiting
+            .map(|sink| format!("{} ({})", sink.label.sink, sink.trouble()))
+            .collect()
     }
 }
 
@@ -295,7 +308,25 @@ impl SinkMetrics {
 
     /// Whether the sink holds its cursors and reaches the database.
     pub fn ready(&self, is_ready: bool) {
+        self.set_trouble(None);
         self.ready.set(i64::from(is_ready));
+    }
+
+    /// The sink does not work, and why. Returns whether that is news.
+    pub fn not_ready(&self, reason: &str) -> bool {
+        self.ready.set(0);
+        let before = self.set_trouble(Some(reason.to_owned()));
+        before.as_deref() != Some(reason)
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) -> Option<String> {
+        let mut held = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut held, trouble)
+    }
+
+    fn trouble(&self) -> String {
+        let held = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        held.clone().unwrap_or_else(|| "starting".to_owned())
     }
 
     fn lag_secs(&self) -> f64 {

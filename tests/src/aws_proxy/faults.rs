@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Entry, Gate};
+use super::{Entry, Gate, Request};
 
 /// What happens to a request.
 #[derive(Debug, Clone)]
@@ -18,19 +18,20 @@ pub enum Fault {
     None,
     /// Answered with this status and AWS's `InternalFailure` or `ServiceUnavailable`; not applied.
     Status(u16),
-    /// Answered as SQS answers who asks too often; not applied.
+    /// Answered as AWS answers who asks too often; not applied.
     Throttled,
-    /// Refused as SQS refuses whom a policy does not allow; not applied.
+    /// Refused as AWS refuses whom a policy does not allow; not applied.
     AccessDenied,
     /// Answered with 200; the chosen entries are `Failed` and not applied.
     FailEntries(Chosen),
-    /// Answered with 200; the chosen entries are not applied and not mentioned.
+    /// Answered with 200; the chosen entries are not applied and not mentioned (an EventBridge entry is
+    /// answered with nothing).
     ForgetEntries(Chosen),
     /// Applied, and the connection is cut instead of an answer.
     LoseReply,
     /// Held until the test decides; see [`Gate`].
     Hold(Moment, Gate),
-    /// Answered as if SQS had taken all entries; LocalStack never sees them. For volume.
+    /// Answered as if the target had taken all entries; LocalStack never sees them. For volume.
     Swallow,
 }
 
@@ -80,36 +81,34 @@ impl fmt::Debug for Chosen {
     }
 }
 
-/// An error in AWS's JSON protocol.
-pub(super) fn error(status: u16, code: &str) -> Response {
-    let body = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": "a test asked for this" });
-    answer(status, &body)
+/// An error in the protocol that the request speaks.
+pub(super) fn error(request: &Request, status: u16, code: &str) -> Response {
+    const WHY: &str = "a test asked for this";
+    if request.is_query {
+        let fault = if status < 500 { "Sender" } else { "Receiver" };
+        let body = format!(
+            "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error><Type>{fault}</Type>\
+             <Code>{code}</Code><Message>{WHY}</Message></Error></ErrorResponse>"
+        );
+        return xml_answer(status, body);
+    }
+    let body = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": WHY });
+    json_answer(status, &body)
 }
 
-/// What SQS says of entries that it did not take.
-pub(super) fn failed<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
-    let say = |entry: &Entry| json!({ "Id": entry.entry_id, "Code": "InternalError", "Message": "a test asked for this", "SenderFault": false });
-    entries.map(say).collect()
+pub(super) fn json_answer(status: u16, body: &Value) -> Response {
+    answer(status, body.to_string(), "application/x-amz-json-1.0")
 }
 
-/// What SQS says of entries that it took.
-pub(super) fn successful<'a>(entries: impl Iterator<Item = &'a Entry>) -> Value {
-    let say = |entry: &Entry| {
-        json!({
-            "Id": entry.entry_id,
-            "MessageId": uuid::Uuid::new_v4(),
-            "MD5OfMessageBody": "00000000000000000000000000000000",
-        })
-    };
-    entries.map(say).collect()
+pub(super) fn xml_answer(status: u16, body: String) -> Response {
+    answer(status, body, "text/xml")
 }
 
-pub(super) fn answer(status: u16, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+fn answer(status: u16, body: String, content_type: &'static str) -> Response {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        axum::http::HeaderValue::from_static("application/x-amz-json-1.0"),
-    );
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, axum::http::HeaderValue::from_static(content_type));
     response
 }

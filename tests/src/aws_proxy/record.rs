@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::Entry;
 
-/// One `SendMessageBatch`.
+/// One request that hands over messages.
 #[derive(Debug, Clone)]
 pub struct Send {
     /// What was asked.
     pub entries: Vec<Entry>,
-    /// How many of them SQS took; `None` while it is on its way or when nothing came of it.
+    /// How many of them the target took; `None` while it is on its way or when nothing came of it.
     pub taken: Option<usize>,
 }
 
@@ -38,7 +38,7 @@ impl Record {
         self.sends.len() - 1
     }
 
-    /// SQS has taken these entries.
+    /// The target has taken these entries.
     pub(super) fn take(&mut self, send: usize, entries: &[Entry]) {
         self.taken.extend_from_slice(entries);
         self.sends[send].taken = Some(entries.len());
@@ -54,7 +54,7 @@ impl Record {
     }
 }
 
-/// The FIFO groups of a request, each once, with their queue.
+/// The FIFO groups of a request, each once, with their queue or topic.
 fn fifo_groups(entries: &[Entry]) -> Vec<(String, String)> {
     let fifo = entries.iter().filter(|entry| entry.queue.ends_with(".fifo"));
     let mut groups: Vec<_> = fifo

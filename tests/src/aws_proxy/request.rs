@@ -1,31 +1,36 @@
 //! A request as the proxy sees it.
 
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method, Uri, header::CONTENT_TYPE};
 use bytes::Bytes;
-use oncebox_envelope::RawEnvelope;
 use serde_json::Value;
+
+use super::sending::{Sending, form_of};
 
 /// One request to AWS.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The operation, such as `SendMessageBatch`; empty for what is no JSON protocol.
+    /// The operation, such as `SendMessageBatch`; empty where neither a JSON protocol nor the query
+    /// protocol names it.
     pub operation: String,
     /// The body; null when it is no JSON.
     pub body: Value,
-    /// The entries of a `SendMessageBatch`, else none.
+    /// The entries of a `SendMessageBatch`, a `PublishBatch` or a `PutEvents`, else none.
     pub entries: Vec<Entry>,
+    pub(super) sending: Option<Sending>,
+    /// Whether it speaks the query protocol, and so wants its errors in XML.
+    pub(super) is_query: bool,
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) bytes: Bytes,
 }
 
-/// One entry of a `SendMessageBatch`.
+/// One message that a request hands over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// `Id`, which means something within its request only.
+    /// `Id`, or the place from 0 where there is none; means something within its request only.
     pub entry_id: String,
-    /// The queue's name.
+    /// The name of the queue, topic or event bus.
     pub queue: String,
     /// The envelope's id.
     pub event_id: String,
@@ -41,21 +46,23 @@ pub struct Entry {
 
 impl Request {
     pub(super) fn new(method: Method, uri: Uri, headers: HeaderMap, bytes: Bytes) -> Self {
-        let target = headers
-            .get("x-amz-target")
-            .and_then(|target| target.to_str().ok())
-            .unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let entries = if operation == "SendMessageBatch" {
-            entries(&body)
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let is_query = header(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.contains("x-www-form-urlencoded"));
+        let operation = if is_query {
+            let form = form_of(&bytes);
+            let action = form.into_iter().find(|(name, _)| name == "Action");
+            action.map(|(_, action)| action).unwrap_or_default()
         } else {
-            Vec::new()
+            let target = header("x-amz-target").unwrap_or_default();
+            target.rsplit('.').next().unwrap_or_default().to_owned()
         };
+        let sending = Sending::of(&operation);
         Self {
+            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+            entries: sending.map(|sending| sending.entries(&bytes)).unwrap_or_default(),
             operation,
-            body,
-            entries,
+            sending,
+            is_query,
             method,
             uri,
             headers,
@@ -63,10 +70,16 @@ impl Request {
         }
     }
 
-    /// Whether it hands messages to SQS.
+    /// Whether it hands messages to a target.
     #[must_use]
     pub fn is_send(&self) -> bool {
-        self.operation == "SendMessageBatch"
+        self.sending.is_some()
+    }
+
+    /// Whether it puts an object into a bucket.
+    #[must_use]
+    pub fn is_store(&self) -> bool {
+        self.method == Method::PUT
     }
 
     /// Whether it carries an event with this key.
@@ -77,51 +90,11 @@ impl Request {
 
     /// The same request with some of its entries.
     pub(super) fn with_entries(&self, kept: impl Fn(&Entry) -> bool) -> Self {
-        let ids: Vec<&str> = self
-            .entries
-            .iter()
-            .filter(|entry| kept(entry))
-            .map(|entry| entry.entry_id.as_str())
-            .collect();
-        let mut body = self.body.clone();
-        if let Some(all) = body["Entries"].as_array_mut() {
-            all.retain(|entry| entry["Id"].as_str().is_some_and(|id| ids.contains(&id)));
-        }
-        Self::new(
-            self.method.clone(),
-            self.uri.clone(),
-            self.headers.clone(),
-            body.to_string().into(),
-        )
+        let keeps = |place: usize| self.entries.get(place).is_some_and(&kept);
+        let bytes = match self.sending {
+            Some(sending) => sending.keep(&self.bytes, keeps),
+            None => self.bytes.clone(),
+        };
+        Self::new(self.method.clone(), self.uri.clone(), self.headers.clone(), bytes)
     }
-}
-
-fn entries(body: &Value) -> Vec<Entry> {
-    let queue = text(&body["QueueUrl"]).unwrap_or_default();
-    let queue = queue.rsplit('/').next().unwrap_or_default();
-    let sent = body["Entries"].as_array().map(Vec::as_slice).unwrap_or_default();
-    sent.iter().map(|entry| read_entry(queue, entry)).collect()
-}
-
-fn read_entry(queue: &str, entry: &Value) -> Entry {
-    let body = text(&entry["MessageBody"]).unwrap_or_default();
-    let envelope = RawEnvelope::from_json(body.as_bytes()).ok();
-    Entry {
-        entry_id: text(&entry["Id"]).unwrap_or_default(),
-        queue: queue.to_owned(),
-        event_id: envelope
-            .as_ref()
-            .map(|envelope| envelope.id.to_string())
-            .unwrap_or_default(),
-        key: envelope
-            .as_ref()
-            .and_then(|envelope| Some(envelope.partition_key.as_ref()?.to_string())),
-        sequence: envelope.as_ref().and_then(|envelope| Some(envelope.sequence?.get())),
-        group: text(&entry["MessageGroupId"]),
-        deduplication_id: text(&entry["MessageDeduplicationId"]),
-    }
-}
-
-fn text(value: &Value) -> Option<String> {
-    value.as_str().map(ToOwned::to_owned)
 }

@@ -14,17 +14,16 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{
     Entry, Fault, Moment, Request, Rule,
-    faults::{answer, error, failed, successful},
+    faults::{error, json_answer},
     gate::Decision,
     record::Record,
+    sending::Verdict,
 };
-
-const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) struct Inner {
     upstream: String,
@@ -60,14 +59,15 @@ impl Inner {
         }
         done.unwrap_or_else(|problem| {
             eprintln!("the proxy could not forward {}: {problem:#}", request.operation);
-            Answer::Reply(error(502, "ServiceUnavailable"))
+            Answer::Reply(error(&request, 502, "ServiceUnavailable"))
         })
     }
 
     async fn carry_out(&self, request: &Request, send: Option<usize>) -> Result<Answer> {
         let reply = match self.fault_for(request) {
-            Fault::None => self.forward(request, send).await?,
+            Fault::None => self.forward(request, send).await?.0,
             Fault::Status(status) => error(
+                request,
                 status,
                 if status == 503 {
                     "ServiceUnavailable"
@@ -75,8 +75,8 @@ impl Inner {
                     "InternalFailure"
                 },
             ),
-            Fault::Throttled => error(400, "RequestThrottled"),
-            Fault::AccessDenied => error(403, "AccessDeniedException"),
+            Fault::Throttled => error(request, 400, "RequestThrottled"),
+            Fault::AccessDenied => error(request, 403, "AccessDeniedException"),
             Fault::FailEntries(chosen) => {
                 self.forward_without(request, send, |entry| chosen.has(entry), true)
                     .await?
@@ -90,11 +90,11 @@ impl Inner {
                 return Ok(Answer::Cut);
             }
             Fault::Hold(Moment::BeforeApplied, gate) => match gate.pass().await {
-                Decision::GoOn => self.forward(request, send).await?,
-                Decision::Discard => error(503, "ServiceUnavailable"),
+                Decision::GoOn => self.forward(request, send).await?.0,
+                Decision::Discard => error(request, 503, "ServiceUnavailable"),
             },
             Fault::Hold(Moment::BeforeReply, gate) => {
-                let reply = self.forward(request, send).await?;
+                let (reply, _) = self.forward(request, send).await?;
                 match gate.pass().await {
                     Decision::GoOn => reply,
                     Decision::Discard => return Ok(Answer::Cut),
@@ -104,37 +104,24 @@ impl Inner {
                 if let Some(send) = send {
                     self.record().take(send, &request.entries);
                 }
-                answer(
-                    200,
-                    &json!({ "Successful": successful(request.entries.iter()), "Failed": [] }),
-                )
+                say(request, |_| Verdict::Taken)
             }
         };
         Ok(Answer::Reply(reply))
     }
 
-    async fn forward(&self, request: &Request, send: Option<usize>) -> Result<Response> {
+    /// Forwards; returns the reply, and the entries that AWS took by it.
+    async fn forward(&self, request: &Request, send: Option<usize>) -> Result<(Response, Vec<Entry>)> {
         let (status, headers, body) = self.ask_upstream(request).await?;
-        if let (Some(send), true) = (send, status.is_success()) {
-            let said: Value = serde_json::from_slice(&body)?;
-            let ids: Vec<&str> = said["Successful"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|e| e["Id"].as_str())
-                .collect();
-            let taken: Vec<Entry> = request
-                .entries
-                .iter()
-                .filter(|e| ids.contains(&e.entry_id.as_str()))
-                .cloned()
-                .collect();
+        let mut taken = Vec::new();
+        if let (Some(send), Some(sending), true) = (send, request.sending, status.is_success()) {
+            taken = sending.taken(&request.entries, &body);
             self.record().take(send, &taken);
         }
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        Ok(response)
+        Ok((response, taken))
     }
 
     /// Forwards the entries that are not `left_out`, and adds the others as failed or not at all.
@@ -146,19 +133,25 @@ impl Inner {
         mention: bool,
     ) -> Result<Response> {
         let rest = request.with_entries(|entry| !left_out(entry));
-        let mut said = json!({ "Successful": [] });
+        let mut taken = Vec::new();
         if !rest.entries.is_empty() {
-            let response = self.forward(&rest, send).await?;
+            let (response, entries) = self.forward(&rest, send).await?;
             if !response.status().is_success() {
                 return Ok(response);
             }
-            let body = axum::body::to_bytes(response.into_body(), MAX_BODY_BYTES).await?;
-            said = serde_json::from_slice(&body)?;
+            taken = entries;
         }
-        if mention {
-            said["Failed"] = failed(request.entries.iter().filter(|entry| left_out(entry)));
-        }
-        Ok(answer(200, &said))
+        // Entries are known by their event: an id or a place means another one in the smaller request.
+        let is_taken = |entry: &Entry| taken.iter().any(|taken| taken.event_id == entry.event_id);
+        Ok(say(request, |entry| {
+            if left_out(entry) && !mention {
+                Verdict::Unmentioned
+            } else if left_out(entry) || !is_taken(entry) {
+                Verdict::Failed
+            } else {
+                Verdict::Taken
+            }
+        }))
     }
 
     async fn ask_upstream(&self, request: &Request) -> Result<(StatusCode, HeaderMap, Bytes)> {
@@ -182,6 +175,15 @@ impl Inner {
             &[header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION],
         );
         Ok((status, headers, response.bytes().await?))
+    }
+}
+
+/// A 200 that says of each entry what is chosen for it.
+fn say(request: &Request, verdict: impl Fn(&Entry) -> Verdict) -> Response {
+    let entries: Vec<(&Entry, Verdict)> = request.entries.iter().map(|entry| (entry, verdict(entry))).collect();
+    match request.sending {
+        Some(sending) => sending.answer(&entries),
+        None => json_answer(200, &json!({})),
     }
 }
 
@@ -210,7 +212,7 @@ async fn handle(
         Ok(Answer::Reply(response)) => response,
         // Ends the connection's task, and with it the connection, without a word on stderr.
         Ok(Answer::Cut) => panic::resume_unwind(Box::new("the reply is lost")),
-        Err(_) => error(500, "InternalFailure"),
+        Err(_) => json_answer(500, &json!({ "__type": "InternalFailure" })),
     }
 }
 

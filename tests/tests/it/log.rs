@@ -1,5 +1,6 @@
 //! The relay's reading of the log, on a real Postgres, a page at a time.
 
+use outbox_relay::database::session::Session;
 use outbox_relay::log::{
     Seq,
     cursor::{Base, Run},
@@ -11,7 +12,7 @@ use outbox_relay::log::{
 use sqlx::{Connection as _, PgConnection};
 use system_tests::{Database, Stack};
 
-use crate::claims::claim_all;
+use crate::claims::{claim_all, session};
 
 const WIDE: PageLimits = PageLimits {
     span: 1_000,
@@ -23,7 +24,7 @@ async fn database() -> Database {
 }
 
 struct Reader {
-    connection: PgConnection,
+    session: Session,
     base: Base,
     seq_before: Seq,
 }
@@ -31,7 +32,7 @@ struct Reader {
 impl Reader {
     async fn at_the_beginning(database: &Database) -> Self {
         Self {
-            connection: database.connect().await.unwrap(),
+            session: session(database).await,
             base: Base::beginning(),
             seq_before: 0,
         }
@@ -39,13 +40,13 @@ impl Reader {
 
     /// Everything that is new since the last call, page by page.
     async fn read(&mut self, selection: &Selection, limits: PageLimits) -> Vec<Vec<Row>> {
-        let target = page::look(&mut self.connection, self.seq_before).await.unwrap();
+        let target = page::look(&mut self.session, self.seq_before).await.unwrap();
         self.seq_before = target.seq_after;
         let base = self.base.clone();
         let run = Run { base, target };
         let mut pages = Vec::new();
         let mut position = run.start();
-        while let Some(page) = page::read(&mut self.connection, &run, selection, position, limits)
+        while let Some(page) = page::read(&mut self.session, &run, selection, position, limits)
             .await
             .unwrap()
         {
@@ -224,12 +225,12 @@ async fn a_selection_takes_types_kinds_tenants_and_shards() {
 #[tokio::test]
 async fn a_sink_that_begins_now_gets_what_commits_from_then_on() {
     let database = database().await;
-    let (mut writer, mut connection) = (database.connect().await.unwrap(), database.connect().await.unwrap());
+    let (mut writer, mut session) = (database.connect().await.unwrap(), session(&database).await);
     let mut other = database.connect().await.unwrap();
     enqueue(&mut other, 3, 1).await;
     let mut running = writer.begin().await.unwrap();
     enqueue(&mut running, 1, 1).await;
-    let claims = claim_all(&mut connection, "tap", "me", Start::Now).await;
+    let claims = claim_all(&mut session, "tap", "me", Start::Now).await;
     running.commit().await.unwrap();
     enqueue(&mut other, 1, 1).await;
     let mut reader = Reader {
@@ -257,18 +258,19 @@ fn place(snapshot: &str, seq: Seq) -> Place {
 async fn a_cursor_is_what_was_saved_down_to_the_position_within_a_run() {
     let database = database().await;
     let mut connection = database.connect().await.unwrap();
+    let mut session = session(&database).await;
     enqueue(&mut connection, 60, 1).await;
-    let mut claims = claim_all(&mut connection, "tap", "me", Start::Beginning).await;
+    let mut claims = claim_all(&mut session, "tap", "me", Start::Beginning).await;
     assert_eq!(claims.len(), 1, "all shards of a new sink stand at one place");
     let claim = &mut claims[0];
     assert_eq!(claim.shards.len(), 16);
     claim.place = place("5:15:5,8", 40);
-    let target = page::look(&mut connection, 55).await.unwrap();
+    let target = page::look(&mut session, 55).await.unwrap();
     claim.place.under_way = Some((target, 44));
-    store::save(&mut connection, "tap", std::slice::from_ref(claim), &Changes::default())
+    store::save(&mut session, "tap", std::slice::from_ref(claim), &Changes::default())
         .await
         .unwrap();
-    let again = claim_all(&mut connection, "tap", "another", Start::Now).await;
+    let again = claim_all(&mut session, "tap", "another", Start::Now).await;
     assert_eq!(again[0].place, claim.place);
     assert_eq!(
         again[0].shards[0].1,
@@ -281,16 +283,15 @@ async fn a_cursor_is_what_was_saved_down_to_the_position_within_a_run() {
 async fn a_claim_that_lost_one_shard_saves_none() {
     let database = database().await;
     let mut connection = database.connect().await.unwrap();
+    let mut session = session(&database).await;
     enqueue(&mut connection, 60, 1).await;
-    let mut old: Claim = claim_all(&mut connection, "tap", "old", Start::Beginning)
-        .await
-        .remove(0);
+    let mut old: Claim = claim_all(&mut session, "tap", "old", Start::Beginning).await.remove(0);
     sqlx::query("update oncebox.cursor set epoch = epoch + 1 where shard = 9")
         .execute(&mut connection)
         .await
         .unwrap();
     old.place = place("5:5:", 40);
-    let refused = store::save(&mut connection, "tap", std::slice::from_ref(&old), &Changes::default()).await;
+    let refused = store::save(&mut session, "tap", std::slice::from_ref(&old), &Changes::default()).await;
     assert!(matches!(refused, Err(StoreError::Superseded { .. })), "{refused:?}");
     let moved: i64 = sqlx::query_scalar("select count(*) from oncebox.cursor where base_seq <> 0")
         .fetch_one(&mut connection)
@@ -299,10 +300,10 @@ async fn a_claim_that_lost_one_shard_saves_none() {
     assert_eq!(moved, 0, "a relay that was superseded moves no cursor");
     // Shards that stand at different places come as claims of their own.
     old.shards.retain(|(shard, _)| *shard != 9);
-    store::save(&mut connection, "tap", std::slice::from_ref(&old), &Changes::default())
+    store::save(&mut session, "tap", std::slice::from_ref(&old), &Changes::default())
         .await
         .unwrap();
-    let claims = claim_all(&mut connection, "tap", "new", Start::Beginning).await;
+    let claims = claim_all(&mut session, "tap", "new", Start::Beginning).await;
     let mut sizes: Vec<usize> = claims.iter().map(|claim| claim.shards.len()).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 15]);

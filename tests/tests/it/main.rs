@@ -3,9 +3,12 @@
 
 mod claims;
 mod command;
+mod container;
 mod functions;
 mod log;
 mod pipeline;
 mod promises;
 mod relay;
+mod relays;
 mod road;
+mod targets;

@@ -16,7 +16,7 @@ use outbox_relay::{
 use system_tests::{Database, Stack, until};
 use tokio_util::sync::CancellationToken;
 
-use crate::claims::claim_all;
+use crate::claims::{claim_all, session};
 
 /// Confirms everything but the messages of one tenant.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +55,8 @@ async fn a_stuck_event_lets_a_window_of_others_pass_and_no_more() {
             .await
             .unwrap();
     }
-    let claims = claim_all(&mut connection, "tap", "me", Start::Beginning).await;
+    let mut session = session(&database).await;
+    let claims = claim_all(&mut session, "tap", "me", Start::Beginning).await;
     let target = Target::default();
     let sink = Arc::new(Sink {
         name: "tap".to_owned(),
@@ -72,12 +73,13 @@ async fn a_stuck_event_lets_a_window_of_others_pass_and_no_more() {
         max_window: WINDOW,
         drain_timeout: Duration::from_secs(5),
         metrics: Metrics::new().sink("tap"),
+        traces: None,
     });
     let lease = Lease::endless(Terms::of_lease(Duration::from_secs(10)));
     let end = CancellationToken::new();
     let running = tokio::spawn({
         let end = end.clone();
-        async move { pipeline::run(sink, claims, connection, lease, &end).await }
+        async move { pipeline::run(sink, claims, session, lease, &end).await }
     });
     let confirmed = || target.confirmed.lock().unwrap().len();
     let passed = 40 + WINDOW - 1;

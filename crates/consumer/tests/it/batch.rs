@@ -35,7 +35,7 @@ async fn a_poison_record_never_fails_its_neighbours() {
     all.push(good[1].clone());
     let settled = deliver(&tables.consumer(), &all).await;
 
-    let reasons: Vec<Option<Reason>> = settled.records.iter().map(|record| record.reason).collect();
+    let reasons: Vec<Option<Reason>> = settled.events.iter().map(|event| event.reason).collect();
     let expected = [
         Some(Reason::NotAnEnvelope),
         Some(Reason::NotAnEnvelope),
@@ -73,7 +73,7 @@ async fn a_panic_is_a_retryable_failure_of_its_record_only() {
 async fn an_error_names_the_place_and_never_the_value() {
     let tables = Tables::new().await;
     let settled = deliver(&tables.consumer(), &[typed(Ping::TYPE, json!({ "act": "secret" }))]).await;
-    let error = settled.records[0].error.clone().unwrap();
+    let error = settled.events[0].error.clone().unwrap();
     assert!(error.contains("$.act") && !error.contains("secret"), "{error}");
 }
 
@@ -160,7 +160,7 @@ async fn what_hangs_is_given_up_in_time_and_what_waits_behind_it_is_not_started(
         outcomes(&settled),
         [Outcome::Done, Outcome::Retryable, Outcome::NotStarted]
     );
-    let error = settled.records[1].error.as_deref();
+    let error = settled.events[1].error.as_deref();
     assert_eq!(
         error,
         Some("the handler was not done within the time of this invocation")

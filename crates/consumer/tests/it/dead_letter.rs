@@ -110,7 +110,7 @@ async fn a_message_that_the_dead_letter_queue_does_not_take_is_not_acknowledged(
     let settled = deliver_one(&consumer, &message).await;
     assert_eq!(outcomes(&settled), [Outcome::Permanent]);
     assert_eq!(returned(&settled), [message.message_id]);
-    let error = settled.records[0].error.clone().unwrap();
+    let error = settled.events[0].error.clone().unwrap();
     assert!(
         error.starts_with("told to reject (the dead-letter queue did not take it: "),
         "{error}"

@@ -48,6 +48,12 @@ impl Message {
         }
     }
 
+    /// One message with the events of `messages`.
+    pub(crate) fn bundle(messages: &[Self]) -> Self {
+        let bodies: Vec<&str> = messages.iter().map(|message| message.body.as_str()).collect();
+        Self::raw(Uuid::nil(), format!("[{}]", bodies.join(",\n")))
+    }
+
     pub(crate) fn in_group(mut self, group: &str) -> Self {
         self.arn = FIFO;
         self.group = Some(group.to_owned());
@@ -105,7 +111,7 @@ pub(crate) async fn deliver_one(consumer: &Consumer, message: &Message) -> Settl
 }
 
 pub(crate) fn outcomes(settlement: &Settlement) -> Vec<Outcome> {
-    settlement.records.iter().map(|record| record.outcome).collect()
+    settlement.events.iter().map(|event| event.outcome).collect()
 }
 
 /// The message ids that go back to the queue, as Lambda is told.

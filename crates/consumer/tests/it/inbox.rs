@@ -130,7 +130,7 @@ async fn the_same_id_with_another_payload_is_no_duplicate() {
     let message = |note| Message::with(id, Ping::TYPE, &json!({ "act": "succeed", "note": note }), &json!({}));
     let settled = deliver(&database.consumer(), &[message(1), message(2)]).await;
     assert_eq!(outcomes(&settled), [Outcome::Done, Outcome::Permanent]);
-    assert_eq!(settled.records[1].reason, Some(Reason::PayloadMismatch));
+    assert_eq!(settled.events[1].reason, Some(Reason::PayloadMismatch));
     assert_eq!(database.times(id).await, 1);
 }
 
@@ -307,7 +307,7 @@ async fn a_reply_lost_after_the_commit_is_one_effect() {
     let message = Message::new(Act::Succeed);
     let (settled, ()) = tokio::join!(deliver_one(&consumer, &message), proxy);
     assert_eq!(outcomes(&settled), [Outcome::Retryable]);
-    let error = settled.records[0].error.as_deref();
+    let error = settled.events[0].error.as_deref();
     assert_eq!(
         error,
         Some("the outcome of the commit is unknown: the connection to postgres broke")
@@ -364,7 +364,7 @@ async fn a_sql_error_names_the_constraint_and_not_the_value() {
         .build()
         .unwrap();
     let settled = deliver(&consumer, &[Message::new(Act::Succeed)]).await;
-    let error = settled.records[0].error.as_deref();
+    let error = settled.events[0].error.as_deref();
     assert_eq!(
         error,
         Some("postgres error 23505 (unique violation) on constraint `one`")

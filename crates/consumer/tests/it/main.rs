@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
 mod batch;
+mod bundle;
+mod claim_check;
 mod dead_letter;
 mod delivery;
 mod fifo;
+mod flaky;
 mod inbox;
 mod lossy_proxy;
 mod ping;
 mod stack;
 mod transactional;
 mod wiring;
+mod wrapped;

@@ -141,7 +141,7 @@ async fn the_same_id_with_another_payload_is_no_duplicate() {
     let other = message(json!({ "act": "succeed", "note": 2 }));
     let settled = deliver(&tables.consumer(), &[first.clone(), other.clone()]).await;
     assert_eq!(outcomes(&settled), [Outcome::Done, Outcome::Permanent]);
-    assert_eq!(settled.records[1].reason, Some(Reason::PayloadMismatch));
+    assert_eq!(settled.events[1].reason, Some(Reason::PayloadMismatch));
     assert_eq!(
         returned(&settled),
         [other.message_id],
@@ -212,8 +212,8 @@ async fn a_condition_that_does_not_hold_stops_every_effect() {
     let batch = [permanent.clone(), retryable.clone()];
     let settled = deliver(&consumer, &batch).await;
     assert_eq!(outcomes(&settled), [Outcome::Permanent, Outcome::Retryable]);
-    assert_eq!(settled.records[0].reason, Some(Reason::ConditionFailed));
-    assert_eq!(settled.records[1].error.as_deref(), Some("not open yet"));
+    assert_eq!(settled.events[0].reason, Some(Reason::ConditionFailed));
+    assert_eq!(settled.events[1].error.as_deref(), Some("not open yet"));
     assert_eq!(
         (tables.times(permanent.id).await, tables.record(permanent.id).await),
         (0, None)

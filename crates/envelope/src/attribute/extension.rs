@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use super::{AttributeError, check_text};
 
 /// Names that mean something here and so cannot be an extension.
-pub(crate) const RESERVED: [&str; 18] = [
+pub(crate) const RESERVED: [&str; 21] = [
     "specversion",
     "id",
     "source",
@@ -24,6 +24,9 @@ pub(crate) const RESERVED: [&str; 18] = [
     "traceparent",
     "tracestate",
     "expirytime",
+    "dataref",
+    "datalength",
+    "datasha256",
 ];
 
 /// The name of an extension attribute: 1 to 20 lower-case letters and digits (`CloudEvents` 1.0
@@ -39,7 +42,7 @@ impl ExtensionName {
     pub fn new(name: impl Into<String>) -> Result<Self, AttributeError> {
         let name = name.into();
         let form = (1..=20).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if form && name != "dataref" && !RESERVED.contains(&name.as_str()) {
+        if form && !RESERVED.contains(&name.as_str()) {
             Ok(Self(name))
         } else {
             Err(AttributeError::Format {
@@ -113,7 +116,7 @@ mod tests {
     fn an_extension_cannot_take_a_name_of_the_envelope() {
         for bad in RESERVED
             .into_iter()
-            .chain(["dataref", "", "Upper", "has-dash", "a23456789012345678901"])
+            .chain(["", "Upper", "has-dash", "a23456789012345678901"])
         {
             assert!(ExtensionName::new(bad).is_err(), "{bad}");
         }

@@ -80,7 +80,7 @@ text_attribute!(
     any
 );
 text_attribute!(
-    /// Any other string attribute (`correlationid`, `causationid`, `replyto`, `tracestate`, `dataref`).
+    /// Any other string attribute (`correlationid`, `causationid`, `replyto`, `tracestate`).
     Text,
     2_048,
     any

@@ -105,7 +105,11 @@ fn each_broken_rule_names_its_attribute() {
             json!(5),
             "attribute `expirytime`: expected a string, found a number",
         ),
-        ("dataref", json!(""), "attribute `dataref`: must not be empty"),
+        (
+            "dataref",
+            json!(7),
+            "attribute `dataref`: expected a string, found a number",
+        ),
         ("Upper", json!("x"), "attribute `Upper`: expected a name of 1 to 20"),
         (
             "ext",
@@ -142,10 +146,111 @@ fn each_required_attribute_is_missed() {
             "{error}"
         );
     }
-    let mut held_elsewhere = good();
-    held_elsewhere.as_object_mut().unwrap().remove("data");
-    held_elsewhere["dataref"] = json!("s3://bucket/key");
-    assert!(RawEnvelope::from_json(held_elsewhere.to_string().as_bytes()).is_ok());
+    assert!(RawEnvelope::from_json(elsewhere().to_string().as_bytes()).is_ok());
+}
+
+/// An envelope whose data lies in S3.
+fn elsewhere() -> Value {
+    let mut envelope = good();
+    envelope.as_object_mut().unwrap().remove("data");
+    envelope["dataref"] = json!("s3://bucket/key");
+    envelope["datalength"] = json!(12);
+    envelope["datasha256"] = json!("0f".repeat(32));
+    envelope
+}
+
+#[test]
+fn the_attributes_of_a_claim_check_stand_together_and_without_data() {
+    for (attribute, value, expected) in [
+        (
+            "dataref",
+            Value::Null,
+            "attribute `dataref` is missing; `datalength` and `datasha256` say nothing",
+        ),
+        (
+            "datalength",
+            Value::Null,
+            "attribute `datalength` is missing; write how many bytes",
+        ),
+        (
+            "datasha256",
+            Value::Null,
+            "attribute `datasha256` is missing; write the hash",
+        ),
+        ("data", json!(1), "attribute `data`: expected no data beside `dataref`"),
+        (
+            "data",
+            Value::Null,
+            "attribute `data`: expected no data beside `dataref`",
+        ),
+        ("dataref", json!(""), "attribute `dataref`: must not be empty"),
+        (
+            "dataref",
+            json!("https://bucket/key"),
+            "attribute `dataref`: expected `s3://bucket/key`",
+        ),
+        (
+            "datalength",
+            json!("12"),
+            "attribute `datalength`: expected a whole number of bytes from 1",
+        ),
+        (
+            "datalength",
+            json!(0),
+            "attribute `datalength`: expected a whole number of bytes from 1",
+        ),
+        (
+            "datalength",
+            json!(-1),
+            "attribute `datalength`: expected a whole number of bytes from 1",
+        ),
+        (
+            "datalength",
+            json!(1.5),
+            "attribute `datalength`: expected a whole number of bytes from 1",
+        ),
+        (
+            "datalength",
+            json!(2_147_483_648_i64),
+            "attribute `datalength`: expected a whole number of bytes from 1",
+        ),
+        (
+            "datasha256",
+            json!("0F".repeat(32)),
+            "attribute `datasha256`: expected 64 lower-case hexadecimal digits",
+        ),
+        (
+            "datasha256",
+            json!("0f".repeat(31)),
+            "attribute `datasha256`: expected 64 lower-case hexadecimal digits",
+        ),
+        (
+            "datasha256",
+            json!(7),
+            "attribute `datasha256`: expected a string, found a number",
+        ),
+    ] {
+        let mut envelope = elsewhere();
+        envelope[attribute] = value;
+        let error = error_of(&envelope.to_string());
+        assert!(error.starts_with(expected), "{error} (expected {expected})");
+    }
+    let mut by_value = good();
+    by_value["datalength"] = json!(12);
+    assert!(error_of(&by_value.to_string()).starts_with("attribute `dataref` is missing"));
+}
+
+#[test]
+fn a_producers_header_cannot_forge_a_claim_check() {
+    for name in ["dataref", "datalength", "datasha256"] {
+        let mut envelope = RawEnvelope::from_json(good().to_string().as_bytes()).unwrap();
+        let value = elsewhere()[name].clone();
+        let error = envelope
+            .set_headers([(name.to_owned(), value)])
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(&format!("attribute `{name}`: ")), "{error}");
+    }
 }
 
 #[test]
@@ -238,9 +343,6 @@ fn data_of_another_type_or_elsewhere_is_not_read() {
         error.to_string(),
         "expected type `invoice.created.v1`, found `invoice.created.v2`"
     );
-    let mut elsewhere = good();
-    elsewhere.as_object_mut().unwrap().remove("data");
-    elsewhere["dataref"] = json!("s3://bucket/key");
-    let envelope = RawEnvelope::from_json(elsewhere.to_string().as_bytes()).unwrap();
+    let envelope = RawEnvelope::from_json(elsewhere().to_string().as_bytes()).unwrap();
     assert!(matches!(envelope.typed::<Invoice>(), Err(EnvelopeError::Unresolved)));
 }

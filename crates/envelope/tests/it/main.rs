@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod body;
 mod faults;
 mod round_trip;
 mod schema;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use oncebox_envelope::{ExtensionName, ExtensionValue, Kind, RawEnvelope, Sequence};
+use oncebox_envelope::{DataRef, ExtensionName, ExtensionValue, Kind, RawEnvelope, Sequence};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -59,6 +59,17 @@ fn extension() -> impl Strategy<Value = (ExtensionName, ExtensionValue)> {
 }
 
 prop_compose! {
+    fn data_ref()(
+        bucket in "[a-z0-9][a-z0-9.-]{1,30}[a-z0-9]",
+        key in "[A-Za-z0-9!_*'()-]{1,20}(/[A-Za-z0-9!_*'()-]{1,20}){0,2}",
+        length in 1..=DataRef::MAX_LENGTH,
+        sha256 in any::<[u8; 32]>(),
+    ) -> DataRef {
+        DataRef::new(format!("s3://{bucket}/{key}"), length, sha256).unwrap()
+    }
+}
+
+prop_compose! {
     fn conversation()(
         correlation_id in proptest::option::of(text(40)),
         causation_id in proptest::option::of(text(40)),
@@ -82,11 +93,11 @@ prop_compose! {
         kind in proptest::sample::select(Kind::ALL.to_vec()),
         [correlation_id, causation_id, reply_to, trace_parent, trace_state] in conversation(),
         expiry_time in proptest::option::of(time()),
-        data_ref in proptest::option::of(text(40)),
+        data_ref in proptest::option::of(data_ref()),
         extensions in proptest::collection::vec(extension(), 0..4),
         data in proptest::option::of(data()),
     ) -> RawEnvelope {
-        let data = if data_ref.is_none() { Some(data.unwrap_or("null".to_owned())) } else { data };
+        let data = if data_ref.is_none() { Some(data.unwrap_or("null".to_owned())) } else { None };
         RawEnvelope {
             id: Uuid::from_u128(id).into(),
             source: source.parse().unwrap(),
@@ -102,7 +113,7 @@ prop_compose! {
             trace_parent: trace_parent.map(|v| v.parse().unwrap()),
             trace_state: trace_state.map(|v| v.parse().unwrap()),
             expiry_time,
-            data_ref: data_ref.map(|v| v.parse().unwrap()),
+            data_ref,
             extensions: extensions.into_iter().collect::<BTreeMap<_, _>>(),
             data: data.map(|data| RawValue::from_string(data).unwrap()),
         }

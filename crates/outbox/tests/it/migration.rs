@@ -14,7 +14,7 @@ async fn migrating_twice_and_from_two_sides_at_once_changes_nothing_more() {
         .fetch_one(&mut one)
         .await
         .unwrap();
-    assert_eq!(applied, 1);
+    assert_eq!(applied, 4);
     let foreign: bool = sqlx::query_scalar("select to_regclass('public._sqlx_migrations') is null")
         .fetch_one(&mut one)
         .await

@@ -28,7 +28,7 @@ async fn deliver(client: &Client, dedupe: &str, audit: &str) -> Vec<Outcome> {
         .settle_batch(event, &invocation)
         .await
         .unwrap();
-    settled.records.iter().map(|record| record.outcome).collect()
+    settled.events.iter().map(|event| event.outcome).collect()
 }
 
 #[tokio::test]

@@ -59,8 +59,8 @@ async fn count(pool: &PgPool, query: &'static str) -> i64 {
 async fn a_command_delivered_twice_creates_one_invoice_and_one_event() {
     let pool = database().await;
     let event: Value = serde_json::from_str(FIXTURE).unwrap();
-    assert_eq!(deliver(&pool, &event).await.records[0].outcome, Outcome::Done);
-    assert_eq!(deliver(&pool, &event).await.records[0].outcome, Outcome::Duplicate);
+    assert_eq!(deliver(&pool, &event).await.events[0].outcome, Outcome::Done);
+    assert_eq!(deliver(&pool, &event).await.events[0].outcome, Outcome::Duplicate);
 
     let row: Value = sqlx::query_scalar::<_, String>(
         "select jsonb_agg(to_jsonb(i) - 'created_at' - 'customer_id')::text from invoicing.invoice i",
@@ -99,7 +99,7 @@ async fn without_its_event_there_is_no_invoice() {
         .unwrap();
     let event: Value = serde_json::from_str(FIXTURE).unwrap();
     let settled = deliver(&pool, &event).await;
-    assert_eq!(settled.records[0].outcome, Outcome::Retryable);
+    assert_eq!(settled.events[0].outcome, Outcome::Retryable);
     assert_eq!(count(&pool, "select count(*) from invoicing.invoice").await, 0);
     assert_eq!(count(&pool, "select count(*) from oncebox.inbox").await, 0);
 }
@@ -114,6 +114,6 @@ async fn a_double_would_show_as_two_rows() {
         .unwrap()
         .replace(COMMAND_ID, "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4aff");
     event["Records"][0]["body"] = json!(other);
-    assert_eq!(deliver(&pool, &event).await.records[0].outcome, Outcome::Done);
+    assert_eq!(deliver(&pool, &event).await.events[0].outcome, Outcome::Done);
     assert_eq!(count(&pool, "select count(*) from invoicing.invoice").await, 2);
 }

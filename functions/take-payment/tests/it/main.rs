@@ -15,6 +15,11 @@ use take_payment::{CONSUMER, PAYMENTS, take_payment};
 use uuid::Uuid;
 
 const FIXTURE: &str = include_str!("../../fixtures/sqs-event.json");
+/// The same event as it comes by a topic without raw delivery, and by a rule of `EventBridge`.
+const WRAPPED: [&str; 2] = [
+    include_str!("../../fixtures/sns-event.json"),
+    include_str!("../../fixtures/eventbridge-event.json"),
+];
 const EVENT_ID: &str = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5c";
 const INVOICE_ID: &str = "0190a1b2-0000-7000-8000-000000000001";
 
@@ -32,7 +37,7 @@ async fn deliver(client: &Client, dedupe: &str, payments: &str, body: Option<Str
         .settle_batch(event, &invocation)
         .await
         .unwrap();
-    settled.records[0].outcome
+    settled.events[0].outcome
 }
 
 #[tokio::test]
@@ -50,6 +55,33 @@ async fn an_invoice_delivered_twice_is_booked_once() {
         (&text("EUR"), &text(EVENT_ID))
     );
     assert!(payment["booked_at_ms"].as_n().unwrap().parse::<u64>().unwrap() > 1_767_225_600_000);
+}
+
+#[tokio::test]
+async fn an_invoice_that_comes_by_sns_and_eventbridge_is_the_same_one() {
+    let client = client().await;
+    for first in WRAPPED {
+        let (dedupe, payments) = (table(&client, "dedupe").await, table(&client, "payments").await);
+        let body = |fixture| {
+            serde_json::from_str::<SqsEvent>(fixture)
+                .unwrap()
+                .records
+                .remove(0)
+                .body
+        };
+        assert_eq!(deliver(&client, &dedupe, &payments, body(first)).await, Outcome::Done);
+        for again in WRAPPED.into_iter().chain([FIXTURE]) {
+            assert_eq!(
+                deliver(&client, &dedupe, &payments, body(again)).await,
+                Outcome::Duplicate
+            );
+        }
+        let payment = item(&client, &payments, format!("payment#{INVOICE_ID}")).await;
+        assert_eq!(
+            (&payment["bookings"], &payment["booked_cents"]),
+            (&number("1"), &number("129900"))
+        );
+    }
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use std::time::Duration;
 use oncebox_envelope::{Kind, Tenant};
 use serde::Deserialize;
 
+use super::target::{self, ClaimCheckTable, EventBridgeTable, SnsTable, SqsTable};
 use crate::{
-    config::{Fault, SinkConfig, TargetConfig, pattern},
+    config::{Fault, SinkConfig, pattern},
     log::{page::Selection, store::Start},
     publish::BatchLimits,
     sink::{Guarantee, gather::BundleLimits},
@@ -22,6 +23,9 @@ pub(super) struct SinkTable {
     bundle: Option<BundleTable>,
     #[serde(default)]
     guarantee: GuaranteeWord,
+    sns: Option<SnsTable>,
+    eventbridge: Option<EventBridgeTable>,
+    claim_check: Option<ClaimCheckTable>,
     max_in_flight: Option<i64>,
     max_window: Option<i64>,
     #[serde(default)]
@@ -37,12 +41,6 @@ struct MatchTable {
     kinds: Option<OneOrMany>,
     #[serde(rename = "tenant")]
     tenants: Option<OneOrMany>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table like { queue = \"…\" }")]
-struct SqsTable {
-    queue: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,15 +111,13 @@ pub(super) fn read(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> 
         Ok(tenant) => Ok(tenant.to_string()),
         Err(error) => Err(error.to_string()),
     });
-    let Some(sqs) = table.sqs else {
-        return Err(fault(
-            "sqs",
-            "is missing; write where the events go: sqs = { queue = \"…\" }",
-        ));
-    };
-    if sqs.queue.is_empty() {
-        return Err(fault("sqs.queue", "is empty; write the queue's name, URL or ARN"));
-    }
+    let target = target::read(table.sqs, table.sns, table.eventbridge);
+    let target = target.map_err(|(key, problem)| match key {
+        "" => (format!("sink[{index}]"), problem),
+        key => fault(key, &problem),
+    })?;
+    let claim_check = table.claim_check.map(target::read_claim_check).transpose();
+    let claim_check = claim_check.map_err(|(key, problem)| fault(key, &problem))?;
     let max_in_flight = table.max_in_flight.unwrap_or(16);
     if !(1..=256).contains(&max_in_flight) {
         return Err(fault("max_in_flight", "write a number of requests from 1 to 256"));
@@ -140,12 +136,13 @@ pub(super) fn read(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> 
             tenants: tenants.map_err(|problem| fault("match.tenant", &problem))?,
             shards: None,
         },
-        target: TargetConfig::Sqs { queue: sqs.queue },
         bundle,
         guarantee: match table.guarantee {
             GuaranteeWord::AtLeastOnce => Guarantee::AtLeastOnce,
             GuaranteeWord::AtMostOnce => Guarantee::AtMostOnce,
         },
+        target,
+        claim_check,
         max_in_flight: usize::try_from(max_in_flight).unwrap_or(16),
         max_window: usize::try_from(max_window).unwrap_or(100_000),
         start: match table.start {

@@ -1,9 +1,10 @@
 //! Writing cursors, and what was parked, in one transaction.
 
-use sqlx::{Connection as _, PgConnection};
-
 use super::{Claim, StoreError};
-use crate::log::parked::{self, Changes};
+use crate::{
+    database::{session::Session, statement::statement},
+    log::parked::{self, Changes},
+};
 
 /// Writes the places that the claims' shards have reached, and with them what has become of events
 /// that were not published: all of it or none. `claims` names all shards that the changes are about.
@@ -13,34 +14,38 @@ use crate::log::parked::{self, Changes};
 ///
 /// # Cancel safety
 /// A cancelled call may have written; the places are then behind nothing that was published.
-pub async fn save(
-    connection: &mut PgConnection,
-    sink: &str,
-    claims: &[Claim],
-    changes: &Changes,
-) -> Result<(), StoreError> {
+pub async fn save(connection: &mut Session, sink: &str, claims: &[Claim], changes: &Changes) -> Result<(), StoreError> {
     if let [claim] = claims
         && changes.is_empty()
     {
         return save_one(connection, claim).await;
     }
-    let mut transaction = connection.begin().await?;
-    lock(&mut transaction, sink, claims).await?;
+    connection.begin_transaction().await?;
+    match save_all(connection, sink, claims, changes).await {
+        Ok(()) => Ok(connection.commit().await?),
+        Err(error) => {
+            connection.roll_back().await?;
+            Err(error)
+        }
+    }
+}
+
+async fn save_all(connection: &mut Session, sink: &str, claims: &[Claim], changes: &Changes) -> Result<(), StoreError> {
+    lock(connection, sink, claims).await?;
     if !changes.is_empty() {
-        parked::write(&mut transaction, sink, changes).await?;
+        parked::write(connection, sink, changes).await?;
     }
     for claim in claims {
-        save_one(&mut transaction, claim).await?;
+        save_one(connection, claim).await?;
     }
-    transaction.commit().await?;
     Ok(())
 }
 
 /// Locks the cursors' rows in the order of their shards: whoever changes parked events does so first.
-async fn lock(connection: &mut PgConnection, sink: &str, claims: &[Claim]) -> Result<(), StoreError> {
+async fn lock(connection: &mut Session, sink: &str, claims: &[Claim]) -> Result<(), StoreError> {
     let held = claims.iter().flat_map(|claim| claim.shards.iter().copied());
     let (shards, epochs): (Vec<i16>, Vec<i64>) = held.unzip();
-    let locked = sqlx::query(
+    let locked = statement(
         "select c.shard from oncebox.cursor c
          join unnest($2::smallint[], $3::bigint[]) as held (shard, epoch) using (shard)
          where c.sink = $1 and c.epoch = held.epoch
@@ -58,12 +63,12 @@ async fn lock(connection: &mut PgConnection, sink: &str, claims: &[Claim]) -> Re
     }
 }
 
-async fn save_one(connection: &mut PgConnection, claim: &Claim) -> Result<(), StoreError> {
+async fn save_one(connection: &mut Session, claim: &Claim) -> Result<(), StoreError> {
     let (shards, epochs): (Vec<i16>, Vec<i64>) = claim.shards.iter().copied().unzip();
     let base = &claim.place.base;
     let target = claim.place.under_way.as_ref();
     // The condition on the count makes it all or nothing: a shard lost means no shard is written.
-    let written = sqlx::query(
+    let written = statement(
         "with mine as (
            select c.sink, c.shard from oncebox.cursor c
            join unnest($2::smallint[], $3::bigint[]) as held (shard, epoch) using (shard)
@@ -91,8 +96,7 @@ async fn save_one(connection: &mut PgConnection, claim: &Claim) -> Result<(), St
     .bind(target.map(|(horizon, _)| horizon.seq_after))
     .bind(target.map_or(0, |(_, position)| *position))
     .execute(connection)
-    .await?
-    .rows_affected();
+    .await?;
     if usize::try_from(written) == Ok(claim.shards.len()) {
         Ok(())
     } else {

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::Message;
 
 impl Message {
-    /// Packs messages of one group into one, as a CloudEvents JSON batch, in their order. `None` for
-    /// nothing.
+    /// Packs messages of one group that refer to nothing stored into one, as a CloudEvents JSON batch,
+    /// in their order. `None` for nothing.
     ///
     /// Its id is a digest over all ids. A FIFO target dedupes on it, so a bundle of other events must
     /// have another one, even if it begins with the same: the target would drop what is new in it.
@@ -40,6 +40,7 @@ impl Message {
             time_micros: first.time_micros,
             key: first.key.clone(),
             tenant: first.tenant.clone(),
+            claims: Vec::new(),
         })
     }
 }

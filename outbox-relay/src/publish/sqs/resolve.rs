@@ -1,41 +1,14 @@
 //! A queue's name, URL or ARN to the queue.
 
-use std::error::Error;
-
-use aws_sdk_sqs::{Client, error::ProvideErrorMetadata, types::QueueAttributeName};
+use aws_sdk_sqs::types::QueueAttributeName;
 
 use super::SqsQueue;
+use crate::publish::{
+    clients::Clients,
+    resolve::{Arn, ResolveError, Subject},
+};
 
-/// Why a queue cannot be published to.
-#[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
-    /// The text is no name, URL or ARN of a queue.
-    #[error(
-        "`{queue}` is no queue: {problem}; write its name, its URL (https://…/account/name) or its ARN (arn:aws:sqs:region:account:name)"
-    )]
-    Malformed {
-        /// The configured text.
-        queue: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// There is no such queue.
-    #[error("queue `{queue}` does not exist for these credentials in this region; create it or correct the name")]
-    Missing {
-        /// The configured text.
-        queue: String,
-    },
-    /// SQS could not be asked, or refused.
-    #[error(
-        "queue `{queue}` could not be looked up: {problem}; check AWS_ENDPOINT_URL, region, credentials and the permissions sqs:GetQueueUrl and sqs:GetQueueAttributes"
-    )]
-    Failed {
-        /// The configured text.
-        queue: String,
-        /// What SQS or the client said.
-        problem: String,
-    },
-}
+const MISSING: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
 
 /// Finds the queue and makes sure that it is there.
 ///
@@ -44,63 +17,42 @@ pub enum ResolveError {
 ///
 /// # Cancel safety
 /// Reads only.
-pub async fn resolve(client: Client, queue: &str) -> Result<SqsQueue, ResolveError> {
-    let missing = || ResolveError::Missing {
-        queue: queue.to_owned(),
+pub(in crate::publish) async fn resolve(clients: &Clients, queue: &str) -> Result<SqsQueue, ResolveError> {
+    let subject = Subject {
+        what: "queue",
+        text: queue,
+        forms: "its name, its URL (https://…/account/name) or its ARN (arn:aws:sqs:region:account:name)",
+        permissions: "the permissions sqs:GetQueueUrl and sqs:GetQueueAttributes",
     };
-    let failed = |problem: String| ResolveError::Failed {
-        queue: queue.to_owned(),
-        problem,
-    };
-    let name = name_of(queue).map_err(|problem| ResolveError::Malformed {
-        queue: queue.to_owned(),
-        problem,
-    })?;
-    let url = match name {
-        Reference::Url(url) => {
-            let asked = client
-                .get_queue_attributes()
-                .queue_url(url)
-                .attribute_names(QueueAttributeName::QueueArn);
-            match asked.send().await {
-                Ok(_) => url.to_owned(),
-                Err(error) if is_missing(error.code()) => return Err(missing()),
-                Err(error) => return Err(failed(describe(&error))),
-            }
-        }
+    let client = clients.sqs.clone();
+    let url = match name_of(queue).map_err(|problem| subject.malformed(problem))? {
+        Reference::Url(url) => url.to_owned(),
         Reference::Name { name, account } => {
             let asked = client
                 .get_queue_url()
                 .queue_name(name)
                 .set_queue_owner_aws_account_id(account.map(str::to_owned));
-            match asked.send().await {
-                Ok(found) => found.queue_url().ok_or_else(missing)?.to_owned(),
-                Err(error) if is_missing(error.code()) => return Err(missing()),
-                Err(error) => return Err(failed(describe(&error))),
-            }
+            let found = asked.send().await.map_err(|error| subject.failed(&error, &MISSING))?;
+            found.queue_url.ok_or_else(|| subject.missing())?
         }
     };
+    let asked = client
+        .get_queue_attributes()
+        .queue_url(&url)
+        .attribute_names(QueueAttributeName::QueueArn)
+        .attribute_names(QueueAttributeName::MaximumMessageSize);
+    let found = asked.send().await.map_err(|error| subject.failed(&error, &MISSING))?;
+    let mut attributes = found.attributes.unwrap_or_default();
+    let max_message_bytes = attributes.remove(&QueueAttributeName::MaximumMessageSize);
     Ok(SqsQueue {
         is_fifo: url.ends_with(".fifo"),
+        arn: attributes
+            .remove(&QueueAttributeName::QueueArn)
+            .ok_or_else(|| subject.missing())?,
+        max_message_bytes: max_message_bytes.and_then(|bytes| bytes.parse().ok()),
         client,
         url,
     })
-}
-
-/// What the service said, or the innermost cause where it said nothing.
-fn describe<E: Error + ProvideErrorMetadata + 'static>(error: &E) -> String {
-    if let Some(code) = error.code() {
-        return format!("{code}: {}", error.message().unwrap_or("no message"));
-    }
-    let mut cause: &dyn Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
-fn is_missing(code: Option<&str>) -> bool {
-    code.is_some_and(|code| code.ends_with("NonExistentQueue") || code.ends_with("QueueDoesNotExist"))
 }
 
 enum Reference<'a> {
@@ -118,11 +70,10 @@ fn name_of(queue: &str) -> Result<Reference<'_>, &'static str> {
         };
     }
     if queue.starts_with("arn:") {
-        let parts: Vec<&str> = queue.split(':').collect();
-        return match parts.as_slice() {
-            ["arn", _, "sqs", region, account, name] if !region.is_empty() && is_name(name) => Ok(Reference::Name {
-                name,
-                account: (!account.is_empty()).then_some(*account),
+        return match Arn::of("sqs", queue) {
+            Some(Arn { account, resource }) if is_name(resource) => Ok(Reference::Name {
+                name: resource,
+                account: (!account.is_empty()).then_some(account),
             }),
             _ => Err("the ARN is not one of an SQS queue"),
         };

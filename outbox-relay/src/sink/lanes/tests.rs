@@ -17,6 +17,9 @@ impl Item for Event {
     fn bytes(&self) -> usize {
         100
     }
+    fn held_bytes(&self) -> usize {
+        150
+    }
     fn group(&self) -> &str {
         self.lane.as_deref().unwrap_or("tenant")
     }

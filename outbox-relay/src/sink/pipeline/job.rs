@@ -3,36 +3,34 @@
 //! The connection moves into the job and comes back with its answer, so the loop never waits for the
 //! database while it could send, and no two statements meet on one connection.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use sqlx::PgConnection;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{PipelineError, poll::Poll};
 use crate::{
+    database::{STATEMENT_TIMEOUT, session::Session},
     log::{
         cursor::Horizon,
         page::{self, PageLimits, Selection},
         parked::{self, Changes},
         store::{self, Claim},
     },
+    publish::Publisher,
     sink::{
+        Sink,
         outgoing::Draft,
         reader::{Found, PageWanted},
     },
 };
 
-/// Longest that one statement may take; the database is taken for lost after it.
-pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most parked events that are taken at once to be sent again.
 const MAX_RETRIES: i64 = 500;
 
 /// What a sink's jobs are about, the same for all of them.
 #[derive(Debug)]
-pub(super) struct Subject {
-    pub(super) sink: String,
-    pub(super) selection: Selection,
-    pub(super) keeps_order: bool,
+pub(super) struct Subject<P> {
+    pub(super) sink: Arc<Sink<P>>,
     pub(super) shards: Vec<i16>,
 }
 
@@ -76,14 +74,14 @@ pub(super) enum Done {
 
 /// A connection, and the job that is using it.
 #[derive(Debug)]
-pub(super) struct Desk {
-    subject: Arc<Subject>,
-    idle: Option<PgConnection>,
-    busy: JoinSet<(PgConnection, Result<Done, PipelineError>)>,
+pub(super) struct Desk<P> {
+    subject: Arc<Subject<P>>,
+    idle: Option<Session>,
+    busy: JoinSet<(Session, Result<Done, PipelineError>)>,
 }
 
-impl Desk {
-    pub(super) fn new(connection: PgConnection, subject: Subject) -> Self {
+impl<P: Publisher> Desk<P> {
+    pub(super) fn new(connection: Session, subject: Subject<P>) -> Self {
         Self {
             subject: Arc::new(subject),
             idle: Some(connection),
@@ -127,12 +125,12 @@ impl Desk {
     }
 
     /// The connection, unless a job is using it.
-    pub(super) fn into_connection(self) -> Option<PgConnection> {
+    pub(super) fn into_connection(self) -> Option<Session> {
         self.idle
     }
 }
 
-async fn run(subject: &Subject, job: Job, connection: &mut PgConnection) -> Result<Done, PipelineError> {
+async fn run<P: Publisher>(subject: &Subject<P>, job: Job, connection: &mut Session) -> Result<Done, PipelineError> {
     match job {
         Job::Look(mut poll) => {
             let horizon = poll.look(connection).await?;
@@ -144,31 +142,35 @@ async fn run(subject: &Subject, job: Job, connection: &mut PgConnection) -> Resu
             ask_parked,
         } => read(subject, wanted, limits, ask_parked, connection).await,
         Job::Save { claims, changes } => {
-            store::save(connection, &subject.sink, &claims, &changes).await?;
+            store::save(connection, &subject.sink.name, &claims, &changes).await?;
             Ok(Done::Saved { claims, changes })
         }
         Job::Retries { loaded } => {
-            let (sink, shards) = (&subject.sink, &subject.shards);
-            let rows = parked::retries(connection, sink, shards, &loaded, subject.keeps_order, MAX_RETRIES).await?;
+            let (sink, shards) = (&subject.sink.name, &subject.shards);
+            let rows =
+                parked::retries(connection, sink, shards, &loaded, subject.sink.keeps_order, MAX_RETRIES).await?;
             let parked = parked::count(connection, sink, shards).await?;
             Ok(Done::Retries {
-                drafts: rows.into_iter().map(Draft::of).collect(),
+                drafts: rows
+                    .into_iter()
+                    .map(|row| Draft::of(row, &subject.sink.publisher))
+                    .collect(),
                 parked,
             })
         }
     }
 }
 
-async fn read(
-    subject: &Subject,
+async fn read<P: Publisher>(
+    subject: &Subject<P>,
     wanted: Box<PageWanted>,
     limits: PageLimits,
     ask_parked: bool,
-    connection: &mut PgConnection,
+    connection: &mut Session,
 ) -> Result<Done, PipelineError> {
     let selection = Selection {
         shards: (wanted.shards.len() < usize::from(store::SHARDS.unsigned_abs())).then(|| wanted.shards.clone()),
-        ..subject.selection.clone()
+        ..subject.sink.selection.clone()
     };
     let page = page::read(connection, &wanted.run, &selection, wanted.position, limits).await?;
     let (rows, read_to) = page.map_or_else(|| (Vec::new(), wanted.position), |page| (page.rows, page.read_to));
@@ -178,18 +180,21 @@ async fn read(
         time_micros: row.time_micros,
     };
     let found: Vec<Found> = rows.iter().map(found).collect();
-    let parked_keys = if ask_parked && subject.keeps_order {
+    let parked_keys = if ask_parked && subject.sink.keeps_order {
         let mut keys: Vec<&str> = rows.iter().filter_map(|row| row.key.as_deref()).collect();
         keys.sort_unstable();
         keys.dedup();
-        parked::keys(connection, &subject.sink, &keys).await?
+        parked::keys(connection, &subject.sink.name, &keys).await?
     } else {
         Vec::new()
     };
     Ok(Done::Read {
         wanted,
         found,
-        drafts: rows.into_iter().map(Draft::of).collect(),
+        drafts: rows
+            .into_iter()
+            .map(|row| Draft::of(row, &subject.sink.publisher))
+            .collect(),
         read_to,
         parked_keys,
     })

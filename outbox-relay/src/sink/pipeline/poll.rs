@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
 use tokio::time::Instant;
 
-use crate::log::{
-    Seq,
-    cursor::Horizon,
-    page::{look, sequence_position},
+use crate::{
+    database::session::Session,
+    log::{
+        Seq,
+        cursor::Horizon,
+        page::{look, sequence_position},
+    },
 };
 
 const SHORTEST: Duration = Duration::from_millis(2);
@@ -35,7 +37,7 @@ impl Poll {
 
     /// Takes a look. The position at the look before is older than this look's snapshot, as it has
     /// to be.
-    pub(super) async fn look(&mut self, connection: &mut PgConnection) -> Result<Horizon, sqlx::Error> {
+    pub(super) async fn look(&mut self, connection: &mut Session) -> Result<Horizon, sqlx::Error> {
         if self.looked_at.is_none_or(|at| at.elapsed() > STALE) {
             self.high = sequence_position(connection).await?;
         }

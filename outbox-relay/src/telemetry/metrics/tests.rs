@@ -40,7 +40,12 @@ fn a_relay_is_ready_when_every_sink_is() {
     let mut metrics = Metrics::new();
     let (a, b) = (metrics.sink("a"), metrics.sink("b"));
     a.ready(true);
-    assert_eq!(metrics.not_ready(), ["b"]);
+    assert_eq!(metrics.not_ready(), ["b (starting)"]);
     b.ready(true);
     assert!(metrics.not_ready().is_empty());
+    assert!(a.not_ready("no database"), "news");
+    assert!(!a.not_ready("no database"), "no news");
+    assert_eq!(metrics.not_ready(), ["a (no database)"]);
+    a.ready(true);
+    assert!(a.not_ready("no database"), "news again");
 }

@@ -85,3 +85,26 @@ async fn each_sink_gets_what_its_filter_lets_through() {
     let keys: Vec<_> = scene.proxy.taken().into_iter().filter_map(|entry| entry.key).collect();
     assert_eq!(keys, ["invoice.create.v1command"]);
 }
+
+#[tokio::test]
+async fn the_log_tells_each_sinks_state_as_the_alarms_read_it() {
+    let scene = Scene::standard().await;
+    let relay = scene.relay().await;
+    relay.said("sink state").await.unwrap();
+    let exit = relay.stop().await.unwrap();
+    let lines = exit.printed.lines().map(|line| serde_json::from_str(line).unwrap());
+    let fields = lines.map(|mut line: serde_json::Value| line["fields"].take());
+    let state = fields.into_iter().find(|fields| fields["message"] == "sink state");
+    let state = state.unwrap_or_else(|| panic!("no state in:\n{}", exit.printed));
+    assert_eq!(state["sink"], SINK);
+    assert!(state["lag_seconds"].is_number(), "{state}");
+
+    let template = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/relay.yaml"));
+    for read in [
+        "$.fields.message = \"sink state\"",
+        "$.fields.lag_seconds",
+        "$.fields.parked",
+    ] {
+        assert!(template.contains(read), "infra/relay.yaml reads no {read}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Which handler an event has, and what happens when it has none.
+
+use std::collections::HashMap;
+
+use crate::{
+    builder::UnknownType,
+    failure::{Failure, Reason},
+    handler::Route,
+    record::Content,
+};
+
+/// The handlers by event type.
+pub(crate) struct Router {
+    pub(crate) routes: HashMap<&'static str, Route>,
+    pub(crate) any: Option<Route>,
+    pub(crate) unknown_type: UnknownType,
+}
+
+impl Router {
+    /// The route of an event; `None` when it is to be ignored.
+    pub(crate) fn route(&self, content: &Content) -> Result<Option<&Route>, Failure> {
+        let event_type = &content.envelope.event_type;
+        if let Some(route) = self.routes.get(event_type.as_str()).or(self.any.as_ref()) {
+            return Ok(Some(route));
+        }
+        let (name, version) = event_type.name_and_version();
+        let prefix = format!("{name}.v");
+        let known = self.routes.keys().find(|known| known.starts_with(&prefix));
+        let (reason, error) = match known {
+            Some(known) => (
+                Reason::UnsupportedVersion,
+                format!("version {version} of `{name}` has no handler; this consumer handles `{known}`"),
+            ),
+            None => (
+                Reason::UnknownType,
+                format!("type `{event_type}` has no handler; add one, or filter the type out before the queue"),
+            ),
+        };
+        match (self.unknown_type, reason) {
+            (UnknownType::Ignore, Reason::UnknownType) => Ok(None),
+            (UnknownType::Retry, _) => Err(Failure::retryable(error)),
+            _ => Err(Failure::permanent(reason, error)),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What became of a batch, event by event.
+
+use std::{collections::HashSet, time::Duration};
+
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use jiff::Timestamp;
+use oncebox_envelope::EventId;
+
+use crate::{
+    failure::Reason,
+    outcome::{Outcome, Settled},
+    record::{Part, Record},
+};
+
+/// What became of a batch.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Settlement {
+    /// How many records the batch had.
+    pub records: usize,
+    /// One report for each event, in the order of the batch and of its bundles; a body that holds
+    /// no event has one too.
+    pub events: Vec<EventReport>,
+}
+
+/// What became of one event.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct EventReport {
+    /// The id of the SQS message that it came in.
+    pub message_id: String,
+    /// The FIFO message group; `None` on standard queues.
+    pub group: Option<String>,
+    /// How often SQS has delivered the message, this time included.
+    pub receive_count: Option<u32>,
+    /// 0-based position in the message's bundle; `None` where the message is no bundle.
+    pub bundle_index: Option<usize>,
+    /// The event's id, where it is a valid envelope.
+    pub event_id: Option<EventId>,
+    /// The event's type, where it is a valid envelope.
+    pub event_type: Option<String>,
+    /// The event's time, where it is a valid envelope.
+    pub time: Option<Timestamp>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Whether it makes its message go back to the queue. A message is acknowledged when this holds
+    /// for none of its events.
+    pub is_failed: bool,
+    /// The class of a permanent failure.
+    pub reason: Option<Reason>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// How long the attempt took.
+    pub duration: Duration,
+}
+
+impl Settlement {
+    /// How many events came to `outcome`.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.events.iter().filter(|event| event.outcome == outcome).count()
+    }
+
+    /// The answer to Lambda: the messages that go back to the queue, each id once.
+    ///
+    /// An id that is empty or not of the batch would fail the whole batch (AWS Lambda Developer
+    /// Guide, "Handling errors for an SQS event source", partial batch responses).
+    #[must_use]
+    pub fn response(&self) -> SqsBatchResponse {
+        let mut response = SqsBatchResponse::default();
+        let mut seen = HashSet::new();
+        for event in self.events.iter().filter(|event| event.is_failed) {
+            if seen.insert(event.message_id.as_str()) {
+                response.add_failure(event.message_id.clone());
+            }
+        }
+        response
+    }
+}
+
+impl EventReport {
+    pub(crate) fn new(record: &Record, part: &Part, settled: Settled, duration: Duration) -> Self {
+        let envelope = part.content.as_ref().ok().map(|content| &content.envelope);
+        Self {
+            message_id: record.message_id.clone(),
+            group: record.group.clone(),
+            receive_count: record.receive_count,
+            bundle_index: part.element.as_ref().map(|element| element.index),
+            event_id: envelope.map(|envelope| envelope.id),
+            event_type: envelope.map(|envelope| envelope.event_type.to_string()),
+            time: envelope.map(|envelope| envelope.time),
+            outcome: settled.outcome,
+            is_failed: settled.is_failed,
+            reason: settled.reason,
+            error: settled.error,
+            duration,
+        }
+    }
+}

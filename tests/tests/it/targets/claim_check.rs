@@ -1,0 +1,101 @@
+//! What is larger than its target takes goes to S3, and its message says where.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use system_tests::{Bucket, Fault, Message, Queue, Request, Topic};
+
+use super::scene::{Scene, times_sent};
+
+/// What the message refers to: it is in the bucket, as long as the message says and with its hash.
+async fn referred(bucket: &Bucket, message: &Message) -> String {
+    let envelope: Value = serde_json::from_str(&message.body).unwrap();
+    assert!(envelope.get("data").is_none(), "the data is not in the message too");
+    let uri = envelope["dataref"].as_str().unwrap();
+    let key = uri.strip_prefix(&format!("s3://{}/", bucket.name)).unwrap();
+    let object = bucket.get(key).await.unwrap();
+    assert_eq!(object.content_type.as_deref(), Some("application/json"));
+    assert_eq!(envelope["datalength"], object.text.len());
+    let hash = Sha256::digest(object.text.as_bytes());
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(envelope["datasha256"], hash);
+    assert_eq!(key, format!("large/{}/{hash}.json", envelope["id"].as_str().unwrap()));
+    object.text
+}
+
+#[tokio::test]
+async fn an_event_larger_than_a_topic_takes_goes_by_reference_and_its_data_lies_in_the_bucket() {
+    let scene = Scene::new().await;
+    let topic = Topic::fifo(&scene.stack).await.unwrap();
+    let queue = Queue::fifo(&scene.stack).await.unwrap();
+    topic.subscribe(&queue).await.unwrap();
+    let bucket = Bucket::create(&scene.stack).await.unwrap();
+    let lines = format!(
+        "sns = {{ topic = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\" }}",
+        topic.name, bucket.name
+    );
+    let first = scene.database.enqueue(Some("k")).await.unwrap();
+    let large = scene.enqueue_large(Some("k"), 900_000).await;
+    let last = scene.database.enqueue(Some("k")).await.unwrap();
+    let _relay = scene.relay(&lines).await;
+    let messages = queue.take(3).await.unwrap();
+    let ids: Vec<String> = messages
+        .iter()
+        .map(|message| message.attributes["ce-id"].clone())
+        .collect();
+    assert_eq!(ids, [first, large, last], "in its place within its key");
+    assert_eq!(
+        referred(&bucket, &messages[1]).await,
+        format!("\"{}\"", "x".repeat(900_000))
+    );
+    for small in [&messages[0], &messages[2]] {
+        assert!(
+            small.envelope().unwrap().data.is_some(),
+            "only what is too large goes by reference"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_fails_holds_up_what_it_is_for_and_nobody_else() {
+    let scene = Scene::new().await;
+    let queue = Queue::standard(&scene.stack).await.unwrap();
+    let bucket = Bucket::create(&scene.stack).await.unwrap();
+    let lines = format!(
+        "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
+        queue.name, bucket.name
+    );
+    scene.proxy.inject(usize::MAX, Fault::Status(503), Request::is_store);
+    let large = scene.enqueue_large(None, 20_000).await;
+    let small = scene.database.enqueue_many(None, 5).await.unwrap();
+    let _relay = scene.relay(&lines).await;
+    scene.taken(&small).await;
+    let others = queue.take(5).await.unwrap();
+    assert!(others.iter().all(|message| message.attributes["ce-id"] != large));
+    let sent = times_sent(&scene.proxy, std::slice::from_ref(&large));
+    assert_eq!(sent, [0], "a message goes once its data is there, and not before");
+
+    scene.proxy.heal();
+    scene.taken(std::slice::from_ref(&large)).await;
+    let message = queue.take(1).await.unwrap().remove(0);
+    assert_eq!(referred(&bucket, &message).await.len(), 20_002);
+}
+
+#[tokio::test]
+async fn a_message_that_is_sent_again_refers_to_the_same_object() {
+    let scene = Scene::new().await;
+    let queue = Queue::standard(&scene.stack).await.unwrap();
+    let bucket = Bucket::create(&scene.stack).await.unwrap();
+    let lines = format!(
+        "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
+        queue.name, bucket.name
+    );
+    scene.proxy.inject(1, Fault::LoseReply, Request::is_send);
+    let large = scene.enqueue_large(None, 20_000).await;
+    let _relay = scene.relay(&lines).await;
+    scene.settled().await;
+    let messages = queue.take(2).await.unwrap();
+    assert_eq!(messages[0].body, messages[1].body);
+    assert_eq!(messages[0].attributes["ce-id"], large);
+    referred(&bucket, &messages[0]).await;
+    assert_eq!(bucket.keys().await.unwrap().len(), 1);
+}
