@@ -44,7 +44,7 @@ pub use function::{Answer, Batch, Function, Invocation, Record};
 pub use invoicing::{Requested, create_invoice_message, envelope, invoice_created_message, request_invoice};
 pub use queue::{Message, Queue};
 pub use relay::{Exit, Relay};
-pub use relay_command::{Printed, RelayCommand};
+pub use relay_command::{Printed, RelayCommand, RunningCommand};
 pub use relay_config::RelayConfig;
 pub use stack::Stack;
 pub use tables::Tables;

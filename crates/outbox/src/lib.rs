@@ -14,4 +14,4 @@ mod migration;
 
 pub use enqueue::{EnqueueError, Outbox};
 pub use event::NewEvent;
-pub use migration::{migrate, migration_sql};
+pub use migration::{latest_migration, migrate, migration_sql};

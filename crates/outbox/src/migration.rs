@@ -26,6 +26,12 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> 
     MIGRATIONS.run(connection).await
 }
 
+/// The version of the last migration that this crate has.
+#[must_use]
+pub fn latest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 /// The migrations as plain SQL for a database administrator: every statement may run twice, and
 /// [`migrate`] afterwards finds nothing to change.
 #[must_use]
