@@ -1,5 +1,6 @@
 //! The subcommands, and what their exit codes mean.
 
+pub mod check;
 pub mod confirm;
 pub mod connection;
 pub mod cursor;
@@ -7,6 +8,7 @@ pub mod health;
 pub mod migrate;
 pub mod output;
 pub mod parked;
+pub mod replay;
 pub mod run;
 mod sinks;
 pub mod status;

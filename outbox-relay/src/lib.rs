@@ -15,8 +15,8 @@
 //!   window and loses nothing.
 //!
 //! # Reading order
-//! [`log`], [`sink`], [`publish`]; then [`config`], [`telemetry`], [`command`] and [`parked`] (what a
-//! person may do with events that were set aside).
+//! [`log`], [`sink`], [`publish`]; then [`config`], [`telemetry`], [`command`], [`parked`] (what a person
+//! may do with events that were set aside) and [`replay`] (events published again).
 
 pub mod command;
 pub mod config;
@@ -25,5 +25,6 @@ pub mod lease;
 pub mod log;
 pub mod parked;
 pub mod publish;
+pub mod replay;
 pub mod sink;
 pub mod telemetry;

@@ -10,7 +10,8 @@
 //! [`page`] (the rows of a run), [`parked`] (events set aside), [`store`] (the cursor's row and its
 //! epoch, and the transaction in which both are written), [`upkeep`] (partitions). For commands:
 //! [`standing`] (how far everybody is), [`relays`] (who lives), [`extent`] (how large the log is),
-//! [`moving`] (cursors moved by a person), [`rebase`] (a log that came from another cluster).
+//! [`moving`] (cursors moved by a person), [`rebase`] (a log that came from another cluster), [`replay`]
+//! (a fixed set of events, published again).
 
 pub mod cursor;
 pub mod extent;
@@ -19,6 +20,7 @@ pub mod page;
 pub mod parked;
 pub mod rebase;
 pub mod relays;
+pub mod replay;
 pub mod snapshot;
 pub mod standing;
 pub mod store;

@@ -41,6 +41,8 @@ enum Command {
     Parked(command::parked::Arguments),
     /// Show or move how far sinks have published the log.
     Cursor(command::cursor::Arguments),
+    Replay(command::replay::Arguments),
+    Check(command::check::Arguments),
     /// Tell in one screen who publishes what and how far behind, and how large the log is.
     Status(command::status::Arguments),
     /// Bring schema `oncebox` in the database up to date; safe to run at any time.
@@ -70,6 +72,8 @@ async fn main() -> ExitCode {
         Command::Health { config, ready } => command::health::ask(&config, ready).await,
         Command::Parked(arguments) => command::parked::run(arguments).await,
         Command::Cursor(arguments) => command::cursor::run(arguments).await,
+        Command::Replay(arguments) => command::replay::run(arguments).await,
+        Command::Check(arguments) => command::check::run(arguments).await,
         Command::Status(arguments) => command::status::run(arguments).await,
         Command::Migrate {
             print: true, grant_to, ..

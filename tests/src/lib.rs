@@ -48,7 +48,7 @@ pub use invoicing::{Requested, create_invoice_message, envelope, invoice_created
 pub use pooler::Pooler;
 pub use queue::{Message, Queue};
 pub use relay::{Exit, Relay};
-pub use relay_command::{Printed, RelayCommand};
+pub use relay_command::{Printed, RelayCommand, RunningCommand};
 pub use relay_config::RelayConfig;
 pub use server::Server;
 pub use stack::Stack;

@@ -3,8 +3,13 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::{Child, Command},
+    task::JoinHandle,
+};
 
 use crate::{Database, PATIENCE, binary};
 
@@ -14,6 +19,14 @@ pub struct RelayCommand {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     input: String,
+}
+
+/// A command that was started; killed with this value.
+#[derive(Debug)]
+pub struct RunningCommand {
+    arguments: Vec<String>,
+    child: Child,
+    writer: JoinHandle<()>,
 }
 
 /// What a command has printed, and its exit code.
@@ -69,6 +82,14 @@ impl RelayCommand {
     /// # Errors
     /// It was not built, cannot be started or does not end in time.
     pub async fn run(&self) -> Result<Printed> {
+        self.start()?.ended().await
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// It was not built or cannot be started.
+    pub fn start(&self) -> Result<RunningCommand> {
         let mut command = Command::new(binary("outbox-relay")?);
         command
             .args(&self.arguments)
@@ -86,14 +107,10 @@ impl RelayCommand {
         let writer = tokio::spawn(async move {
             let _ = stdin.write_all(input.as_bytes()).await;
         });
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
-            .await
-            .with_context(|| format!("outbox-relay {:?} does not end", self.arguments))??;
-        writer.await?;
-        Ok(Printed {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout)?,
-            stderr: String::from_utf8(output.stderr)?,
+        Ok(RunningCommand {
+            arguments: self.arguments.clone(),
+            child,
+            writer,
         })
     }
 
@@ -118,5 +135,33 @@ impl RelayCommand {
     pub async fn json(&self) -> Result<Value> {
         let printed = self.clone().arg("--json").done().await?;
         serde_json::from_str(&printed).with_context(|| format!("no JSON: {printed}"))
+    }
+}
+
+impl RunningCommand {
+    /// SIGINT, as Ctrl-C sends it.
+    ///
+    /// # Errors
+    /// The process is gone already.
+    pub fn interrupt(&self) -> Result<()> {
+        let id = self.child.id().context("the command has ended already")?;
+        let id = Pid::from_raw(i32::try_from(id)?).context("a process id is not zero")?;
+        kill_process(id, Signal::INT).context("sending SIGINT")
+    }
+
+    /// Waits for its end, whatever that is.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub async fn ended(self) -> Result<Printed> {
+        let output = tokio::time::timeout(PATIENCE, self.child.wait_with_output())
+            .await
+            .with_context(|| format!("outbox-relay {:?} does not end", self.arguments))??;
+        self.writer.await?;
+        Ok(Printed {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
     }
 }

@@ -14,4 +14,4 @@ mod migration;
 
 pub use enqueue::{EnqueueError, Outbox};
 pub use event::NewEvent;
-pub use migration::{grant_to_relay, migrate, migration_sql, relay_grants};
+pub use migration::{grant_to_relay, latest_migration, migrate, migration_sql, relay_grants};

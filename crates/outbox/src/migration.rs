@@ -56,6 +56,12 @@ pub async fn grant_to_relay(connection: &mut PgConnection, role: &str) -> Result
         .map(drop)
 }
 
+/// The version of the last migration that this crate has.
+#[must_use]
+pub fn latest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 /// The migrations as plain SQL for a database administrator: every statement may run twice, and
 /// [`migrate`] afterwards finds nothing to change.
 #[must_use]

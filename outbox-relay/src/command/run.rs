@@ -187,7 +187,10 @@ fn flatten<T, E: Into<anyhow::Error>>(ended: Result<Result<T, E>, JoinError>) ->
 }
 
 /// The sink's bundles, no larger than its target takes a message.
-fn bundle(sink: &SinkConfig, target: &Target) -> Result<Option<BundleLimits>, Failure> {
+///
+/// # Errors
+/// Exit code 2: the target takes none.
+pub(super) fn bundle(sink: &SinkConfig, target: &Target) -> Result<Option<BundleLimits>, Failure> {
     let Some(mut bundle) = sink.bundle else { return Ok(None) };
     if !target.kind().takes_bundles() {
         let kind = target.kind().as_str();
@@ -201,7 +204,11 @@ fn bundle(sink: &SinkConfig, target: &Target) -> Result<Option<BundleLimits>, Fa
     Ok(Some(bundle))
 }
 
-async fn build(
+/// Finds a sink's target and puts the sink together.
+///
+/// # Errors
+/// Exit code 2.
+pub(super) async fn build(
     sink: &SinkConfig,
     clients: &Clients,
     drain_timeout: Duration,
@@ -252,7 +259,11 @@ pub(super) async fn connect(database: &Database) -> Result<PgConnection, Failure
     })
 }
 
-async fn check_schema(database: &Database) -> Result<(), Failure> {
+/// Makes sure that the schema is there and new enough.
+///
+/// # Errors
+/// Exit code 3.
+pub(super) async fn check_schema(database: &Database) -> Result<(), Failure> {
     let mut connection = connect(database).await?;
     let asked =
         statement("select to_regclass('oncebox.cursor') is not null, to_regproc('oncebox.incarnation') is not null");

@@ -6,14 +6,14 @@
 //! every snapshot sees and [`Base::beginning`] does not, and says anew how far each sink is:
 //!
 //! - The first row that a cursor does not count as published is found by arithmetic on the old
-//!   numbers alone (`survey`).
+//!   numbers alone (module `survey`).
 //! - Base: the beginning. Target: a look at this cluster. Position: just before that row. So what was
 //!   published stays so, and from the first row that was not, everything follows in the order of `seq`.
 //!
 //! One repeatable-read transaction does it all: the rows that it reads, the rows that it rewrites and
 //! the rows that its target sees are those of one and the same snapshot. A row that a producer has
 //! written since the restore and that is visible in it gets the id 1 as well: it lies above what the
-//! cursors know (see `survey`), so it is still to come. A row that commits later keeps its own id,
+//! cursors know (module `survey`), so it is still to come. A row that commits later keeps its own id,
 //! which is this cluster's; the target does not see it, and the next run finds it by that id.
 
 mod survey;

@@ -5,6 +5,8 @@
 //! the bucket before the message is sent. An object's key holds the event's id and the data's hash, so
 //! a retry or a replay writes the same bytes to the same place, and nothing ever changes there.
 
+mod inspect;
+
 use std::sync::Arc;
 
 use aws_sdk_s3::{Client, primitives::ByteStream, types::ChecksumAlgorithm};

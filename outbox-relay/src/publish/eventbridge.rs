@@ -1,5 +1,6 @@
 //! Amazon EventBridge.
 
+mod inspect;
 mod resolve;
 
 use std::sync::Arc;

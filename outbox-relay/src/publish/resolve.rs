@@ -92,7 +92,7 @@ impl Subject<'_> {
 }
 
 /// What the service said, or the innermost cause where it said nothing.
-fn describe<E: Error + ProvideErrorMetadata + 'static>(error: &E) -> String {
+pub(super) fn describe<E: Error + ProvideErrorMetadata + 'static>(error: &E) -> String {
     if let Some(code) = error.code() {
         return format!("{code}: {}", error.message().unwrap_or("no message"));
     }

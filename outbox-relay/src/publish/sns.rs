@@ -1,5 +1,6 @@
 //! Amazon SNS, standard and FIFO.
 
+mod inspect;
 mod resolve;
 
 use std::sync::Arc;

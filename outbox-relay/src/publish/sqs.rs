@@ -1,5 +1,6 @@
 //! Amazon SQS, standard and FIFO.
 
+mod inspect;
 mod resolve;
 
 use std::sync::Arc;

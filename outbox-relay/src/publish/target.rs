@@ -11,6 +11,7 @@ use super::{
     classify,
     clients::Clients,
     eventbridge::{self, EventBus},
+    inspect::{Remark, Use},
     resolve::ResolveError,
     sns::{self, SnsTopic},
     sqs::{self, SqsQueue},
@@ -95,6 +96,19 @@ impl Target {
             Place::Topic(topic) => topic.arn(),
             Place::Bus(bus) => bus.arn(),
         }
+    }
+
+    /// Looks at what is its kind's own, and at the claim check's bucket.
+    pub(super) async fn inspect(&self, used: Use) -> Vec<Remark> {
+        let mut remarks = match &self.place {
+            Place::Queue(queue) => queue.inspect().await,
+            Place::Topic(topic) => topic.inspect(used).await,
+            Place::Bus(bus) => bus.inspect().await,
+        };
+        if let Some((claim_check, _)) = &self.claim_check {
+            remarks.push(claim_check.inspect().await);
+        }
+        remarks
     }
 
     /// Its name, the end of its ARN.

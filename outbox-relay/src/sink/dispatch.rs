@@ -27,6 +27,8 @@ pub struct Settled {
     pub refused: Vec<Refused>,
     /// They may have arrived and are not sent again, because the sink sends at most once.
     pub dropped: Vec<Outgoing>,
+    /// How many events were not accepted, whatever becomes of them.
+    pub not_accepted: usize,
 }
 
 /// An event that the target will not take, and what waited behind it in its lane.
@@ -161,6 +163,7 @@ impl<P: Publisher> Dispatch<P> {
                 }
                 Err(error) => {
                     self.sink.metrics.failed(error.class, entry.len());
+                    settled.not_accepted += entry.len();
                     failures.note(&error, &entry);
                     self.fail(entry, error, was_alone, now, &mut settled);
                 }

@@ -7,16 +7,32 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// `RUST_LOG` is no filter.
 pub fn start() -> anyhow::Result<()> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(&filter).map_err(|error| {
-            anyhow::anyhow!("RUST_LOG: {error}; write a level or directives like `info,outbox_relay=debug`")
-        })?,
-        _ => EnvFilter::new("info"),
-    };
     tracing_subscriber::fmt()
         .json()
-        .with_env_filter(filter)
+        .with_env_filter(filter("info")?)
         .with_target(false)
         .init();
     Ok(())
+}
+
+/// Starts logging for a command: plain lines on standard error, warnings unless `RUST_LOG` says more.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_on_stderr() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(filter("warn")?)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    Ok(())
+}
+
+fn filter(default: &str) -> anyhow::Result<EnvFilter> {
+    match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(&filter).map_err(|error| {
+            anyhow::anyhow!("RUST_LOG: {error}; write a level or directives like `info,outbox_relay=debug`")
+        }),
+        _ => Ok(EnvFilter::new(default)),
+    }
 }

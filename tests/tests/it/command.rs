@@ -1,8 +1,11 @@
 //! The subcommands of `outbox-relay`: the real binary on a real database.
 
+mod check;
+mod configured;
 mod cursor;
 mod hostile;
 mod parked;
 mod rebase;
+mod replay;
 mod scene;
 mod status;

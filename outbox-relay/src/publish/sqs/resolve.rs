@@ -8,7 +8,7 @@ use crate::publish::{
     resolve::{Arn, ResolveError, Subject},
 };
 
-const MISSING: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
+pub(super) const MISSING: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
 
 /// Finds the queue and makes sure that it is there.
 ///
