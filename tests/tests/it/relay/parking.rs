@@ -176,12 +176,12 @@ async fn a_relay_killed_while_it_parks_loses_nothing_and_parks_nothing_twice() {
     let mut committed = Vec::new();
     for round in 0..6 {
         let relay = scene.relay().await.quiet();
+        let sent = scene.proxy.sends().len();
         for key in 0..4 {
             let key = format!("key-{round}-{key}");
             committed.extend(scene.database.enqueue_many(Some(&key), 5).await.unwrap());
         }
         // Killed at whatever step it is.
-        let sent = scene.proxy.sends().len();
         until("a request or two", async || {
             ensure!(scene.proxy.sends().len() > sent + round % 3, "none yet");
             Ok(())
