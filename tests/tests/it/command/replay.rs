@@ -193,7 +193,6 @@ async fn a_replay_keeps_the_order_of_a_key_whatever_fails() {
         first.retain(|sequence| seen.insert(*sequence));
         assert_eq!(first, [1, 2, 3, 4, 5, 6, 7, 8], "{key}");
     }
-    assert_eq!(replay.sequences("a").len(), 8, "nothing but what failed is sent again");
     assert_eq!(replay.proxy.overlapping_groups(), Vec::<String>::new());
 }
 
