@@ -124,7 +124,7 @@ async fn check_version(connection: &mut PgConnection, findings: &mut Findings) -
         "select to_regnamespace('oncebox') is not null as is_there,
                 (select has_table_privilege(c.oid, 'select') from pg_class c
                   where c.relnamespace = to_regnamespace('oncebox') and c.relname = 'migration')
-                and has_schema_privilege('oncebox', 'usage') as is_recorded",
+                and has_schema_privilege(to_regnamespace('oncebox')::oid, 'usage') as is_recorded",
     )
     .fetch_one(&mut *connection)
     .await?;
