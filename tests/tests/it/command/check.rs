@@ -131,7 +131,7 @@ async fn a_database_that_is_not_there_or_not_ready_is_exit_code_3() {
         .unwrap();
     assert_eq!(bare.code, Some(3));
     let report: Value = serde_json::from_str(&bare.stdout).unwrap();
-    assert_said(&report, "fault", DATABASE, &["no schema", "migrate"]);
+    assert_said(&report, "fault", DATABASE, &["schema", "migrate"]);
 
     scene
         .scene
