@@ -13,8 +13,9 @@ use self::finding::{Area, Findings};
 use super::{Failure, FailureKind, output::Output};
 use crate::config::Config;
 
-/// Checks configuration, database and targets, one line per check, with the fix for each fault. Reads
-/// only: nothing is sent, written or changed.
+/// Check configuration, database and targets, and tell the fix for each fault.
+///
+/// One line per check. Reads only: nothing is sent, written or changed.
 ///
 /// Exit codes: 0 when all is well (warnings are), 2 on a fault of the configuration or a target, 3 on one
 /// of the database.

@@ -37,9 +37,9 @@ use crate::{
     telemetry::{logging, metrics::Metrics},
 };
 
-/// Publishes events again that a sink has published, or would: with the same ids, in the order of the
-/// log, into the sink's own target or another one.
+/// Publish events of the log again, into a sink's own target or another one.
 ///
+/// They are those that the sink has published, or would, with the same ids, in the order of the log.
 /// The sink's `match` always applies, and the options narrow it: repeat one to select by any of its
 /// values, different ones must all be met. What is committed when the command begins is replayed, and
 /// nothing later. No cursor moves, nothing is parked, and running relays go on beside it.
