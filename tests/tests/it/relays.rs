@@ -2,6 +2,7 @@
 
 mod random;
 mod sharing;
+mod steps;
 mod takeover;
 
 use anyhow::ensure;
