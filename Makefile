@@ -5,7 +5,7 @@ N ?= 500
 KEEP ?=
 QUICK ?=
 SCENARIOS ?=
-RELAYS ?= 1
+RELAYS ?= 1,2,4
 
 # One selection of packages and targets for everything: another one would mean other features, and
 # so every dependency compiled a second time.

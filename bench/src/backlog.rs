@@ -46,13 +46,19 @@ impl Backlog {
             self.clear(&mut connection).await?;
         }
         if self.events < events {
-            fill(&mut connection, self.events, events).await?;
+            self.write(&mut connection, events).await?;
             check(&mut connection, events).await?;
             // Hint bits, visibility and statistics as on a table that autovacuum has seen to.
             execute(&mut connection, "vacuum (analyze) oncebox.event").await?;
             execute(&mut connection, "checkpoint").await?;
-            self.events = events;
         }
+        Ok(())
+    }
+
+    /// Adds events until the log holds `events`, in one transaction.
+    pub(crate) async fn write(&mut self, connection: &mut PgConnection, events: i64) -> Result<()> {
+        fill(connection, self.events, events).await?;
+        self.events = events;
         Ok(())
     }
 

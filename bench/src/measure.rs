@@ -93,19 +93,24 @@ impl Bench {
         }
     }
 
-    /// Lets `relays` relays at once publish the backlog.
+    /// Lets a relay publish the backlog.
     ///
     /// # Errors
     /// Events were lost, or came out of order on a FIFO queue.
-    pub(crate) async fn relay(&mut self, load: &Load, relays: usize) -> Result<Measured> {
+    pub(crate) async fn relay(&mut self, load: &Load) -> Result<Measured> {
         self.backlog.hold(&self.database, load.events).await?;
         self.endpoint.reset(Settings::latency(load.latency_ms)).await?;
         let sink = self.new_sink(load);
         let endpoint_before = process::cpu_secs(self.endpoint.pid()?)?;
-        let started: Result<Vec<Relay>> = (0..relays)
-            .map(|_| Relay::start(&self.database, &self.endpoint, &sink))
-            .collect();
-        let running = started?;
+        let relay = Relay::start(&self.database, &self.endpoint, &sink)?;
+        self.finish(load, vec![relay], endpoint_before).await
+    }
+
+    /// Waits until all events have come, and ends the relays.
+    ///
+    /// # Errors
+    /// As [`Bench::relay`].
+    pub(crate) async fn finish(&self, load: &Load, running: Vec<Relay>, endpoint_before: f64) -> Result<Measured> {
         let waited = self.endpoint.wait_for(load.events.unsigned_abs()).await;
         let logs = || running.iter().map(Relay::log).collect::<Vec<_>>().join("\n");
         let stats = waited.with_context(|| format!("{}; the relay logged:\n{}", load.name(), logs()))?;

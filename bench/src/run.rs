@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
     /// How many relays run at once in scenario `relays`, each number in turn.
-    #[arg(long, value_delimiter = ',', default_value = "1")]
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
     relays: Vec<usize>,
     /// Where to write the results; nowhere when left out.
     #[arg(long)]

@@ -26,7 +26,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Section> {
         };
         let mut runs = Vec::new();
         for _ in 0..*rounds {
-            runs.push(bench.relay(&load, 1).await?);
+            runs.push(bench.relay(&load).await?);
         }
         let rate = median(runs.iter().map(|run| run.rate));
         let mib = runs.iter().map(|run| run.rss_mib).fold(0.0, f64::max);

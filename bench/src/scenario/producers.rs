@@ -88,14 +88,16 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Section> {
                 format!("{:.2}", ratio(index)),
             ]);
         }
-        let loss = (1.0 - ratio(ENQUEUE)) * 100.0;
-        goals.push(Goal::at_most(
-            format!("enqueue without a key below INSERT into the same table, fsync {fsync}"),
-            loss,
-            MOST_LOSS,
-            1,
-            "%",
-        ));
+        // With fsync off the rate is that of the processor alone, which no service with its own work sees.
+        if fsync == "on" {
+            goals.push(Goal::at_most(
+                "enqueue without a key below INSERT into the same table, fsync on",
+                (1.0 - ratio(ENQUEUE)) * 100.0,
+                MOST_LOSS,
+                1,
+                "%",
+            ));
+        }
     }
     bench.database.set("fsync", None).await?;
     execute(&mut bench.database.connect().await?, "drop schema plain cascade").await?;

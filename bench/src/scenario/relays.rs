@@ -1,11 +1,21 @@
 //! Several relays over one log.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
+use sqlx::PgConnection;
+use tokio::time::{Instant, sleep};
 
 use crate::{
-    measure::{Bench, Load},
+    endpoint::Settings,
+    measure::{Bench, Load, Measured},
+    process,
+    relay::Relay,
     report::{Section, thousands},
 };
+
+/// Longest until the relays have shared out the shards.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(bench: &mut Bench) -> Result<Section> {
     let load = Load {
@@ -16,7 +26,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Section> {
     };
     let mut rows = Vec::new();
     for relays in bench.relays.clone() {
-        let measured = bench.relay(&load, relays).await?;
+        let measured = measure(bench, &load, relays).await?;
         // A key with two requests under way belongs to two relays at once, or to one that is wrong.
         ensure!(
             measured.stats.overlaps == 0,
@@ -50,4 +60,39 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Section> {
         rows,
         goals: Vec::new(),
     })
+}
+
+/// Starts the relays over an empty log, and writes the backlog once each has its share of the shards.
+async fn measure(bench: &mut Bench, load: &Load, relays: usize) -> Result<Measured> {
+    let mut connection = bench.database.connect().await?;
+    bench.backlog.clear(&mut connection).await?;
+    bench.endpoint.reset(Settings::latency(load.latency_ms)).await?;
+    let sink = bench.new_sink(load);
+    let running: Result<Vec<Relay>> = (0..relays)
+        .map(|_| Relay::start(&bench.database, &bench.endpoint, &sink))
+        .collect();
+    let running = running?;
+    let since = Instant::now();
+    while !is_shared_out(&mut connection, &sink.name, relays).await? {
+        let logs = || running.iter().map(Relay::log).collect::<Vec<_>>().join("\n");
+        ensure!(since.elapsed() < PATIENCE, "the shards are not shared out:\n{}", logs());
+        sleep(Duration::from_millis(100)).await;
+    }
+    let endpoint_before = process::cpu_secs(bench.endpoint.pid()?)?;
+    bench.backlog.write(&mut connection, load.events).await?;
+    bench.finish(load, running, endpoint_before).await
+}
+
+/// Whether so many relays hold the sink's shards, none of them two more than another.
+async fn is_shared_out(connection: &mut PgConnection, sink: &str, relays: usize) -> Result<bool> {
+    let shared = sqlx::query_scalar(
+        "select count(*) = $2 and max(shards) - min(shards) <= 1 and sum(shards) = 16
+         from (select count(*) as shards from oncebox.cursor where sink = $1 and owner is not null group by owner) s",
+    );
+    let shared: Option<bool> = shared
+        .bind(sink)
+        .bind(i64::try_from(relays)?)
+        .fetch_one(connection)
+        .await?;
+    Ok(shared.unwrap_or(false))
 }

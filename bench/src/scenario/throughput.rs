@@ -30,7 +30,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Section> {
         let (mut bare, mut relay) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             bare.push(bench.bare(&load).await?);
-            relay.push(bench.relay(&load, 1).await?);
+            relay.push(bench.relay(&load).await?);
         }
         // Each round is a pair, so what else the machine did at that time is in both.
         let ratio =

@@ -21,7 +21,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Section> {
         bench.backlog.hold(&bench.database, load.events).await?;
         let mut connection = bench.database.connect().await?;
         let (before, dead_before) = (position(&mut connection).await?, dead(&mut connection).await?);
-        bench.relay(&load, 1).await?;
+        bench.relay(&load).await?;
         let bytes = position(&mut connection).await? - before;
         dead_rows += dead(&mut connection).await? - dead_before;
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
