@@ -9,9 +9,9 @@ use outbox_relay::{
 };
 use secrecy::SecretString;
 
-/// Publishes the events of a Postgres outbox to SQS.
+/// Publishes the events of a Postgres outbox to SQS, SNS and EventBridge.
 ///
-/// Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration (a missing queue
+/// Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration (a missing target
 /// included), 3 the database cannot be reached or lacks the schema.
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
