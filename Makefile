@@ -15,7 +15,7 @@ BUILD := cargo build --workspace --all-targets
 POSTGRES_VERSIONS := 15 18
 ON_POSTGRES := package(oncebox-outbox) or (package(oncebox-consumer) and test(/^inbox::/)) \
 	or (package(system-tests) and test(/^(log|claims|pipeline|relay)::/) \
-	- test(/^relay::(configuration|health|observed|traces)::/))
+	- test(/^relay::(configuration|health|observed|traces)::/) - test(/disk_is_full/))
 
 .PHONY: help demo test test-postgres check build unit bench localstack-up localstack-down localstack-logs localstack-status clean
 
