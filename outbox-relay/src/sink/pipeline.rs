@@ -127,6 +127,7 @@ pub async fn run<P: Publisher>(
         pace: Pace::new(),
         saving: Saving::new(),
         high: 0,
+        has_read: false,
         ask_for_retries: Instant::now(),
         sink,
     };
@@ -155,6 +156,8 @@ struct Pipeline<P> {
     saving: Saving,
     /// The end of the log at the last look.
     high: Seq,
+    /// Whether a page was read, or there was none to read.
+    has_read: bool,
     ask_for_retries: Instant,
 }
 
@@ -276,6 +279,9 @@ impl<P: Publisher> Pipeline<P> {
                 (self.poll, self.high) = (poll, horizon.seq_after);
                 self.reader.extend(&horizon);
                 self.pace.note(has_grown);
+                if self.reader.next_page().is_none() {
+                    self.note_read();
+                }
             }
             Done::Read {
                 wanted,
@@ -288,6 +294,7 @@ impl<P: Publisher> Pipeline<P> {
                     self.pace.note(true);
                 }
                 self.read(&wanted, &found, drafts, read_to, &parked_keys);
+                self.note_read();
             }
             Done::Saved { claims, changes } => {
                 self.parking.written(&changes);
@@ -323,6 +330,14 @@ impl<P: Publisher> Pipeline<P> {
             } else {
                 self.dispatch.push(event);
             }
+        }
+    }
+
+    /// The sink is ready: that it has a connection and shards says little while the log is locked.
+    fn note_read(&mut self) {
+        if !self.has_read {
+            self.has_read = true;
+            self.sink.metrics.ready(true);
         }
     }
 

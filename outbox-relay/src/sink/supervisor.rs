@@ -153,8 +153,8 @@ impl<P: Publisher> Session<P> {
             let claims = self.rearrange(&mut connection, &me, &plan, &held).await?;
             held = claims.iter().flat_map(|claim| claim.shards.iter().copied()).collect();
             self.sink.metrics.shards(held.len());
-            self.sink.metrics.ready(true);
             if held.is_empty() {
+                self.sink.metrics.ready(true);
                 continue;
             }
             let drained = self.work(connection, claims, &held).await?;
