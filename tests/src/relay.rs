@@ -162,11 +162,23 @@ impl Relay {
     /// # Errors
     /// The relay does not answer, or with something that is no metric.
     pub async fn metric(&self, name: &str, sink: &str) -> Result<f64> {
+        self.sum_of(name, &[format!("sink=\"{sink}\"")]).await
+    }
+
+    /// How many events of a sink were not accepted, for a reason of this class.
+    ///
+    /// # Errors
+    /// As [`Relay::metric`].
+    pub async fn failed(&self, sink: &str, class: &str) -> Result<f64> {
+        let labels = [format!("sink=\"{sink}\""), format!("class=\"{class}\"")];
+        self.sum_of("oncebox_sink_failed_total", &labels).await
+    }
+
+    async fn sum_of(&self, name: &str, labels: &[String]) -> Result<f64> {
         let text = self.get("/metrics").await?;
-        let sink = format!("sink=\"{sink}\"");
-        let samples = text
-            .lines()
-            .filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(&sink));
+        let samples = text.lines().filter(|line| {
+            line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label.as_str()))
+        });
         let mut sum = 0.0;
         for sample in samples {
             let value = sample.rsplit(' ').next().unwrap_or_default();
@@ -175,6 +187,18 @@ impl Relay {
                 .with_context(|| format!("no number in `{sample}`"))?;
         }
         Ok(sum)
+    }
+
+    /// The memory that the process takes now, in bytes.
+    ///
+    /// # Errors
+    /// The process is gone, or this is no Linux.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let id = self.child.id().context("the relay has ended already")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.context("no VmRSS")?.parse::<u64>()? * 1024)
     }
 
     /// Waits until a sink has nothing left to publish.

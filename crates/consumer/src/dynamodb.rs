@@ -1,13 +1,11 @@
 //! The `transactional` mode: effects and dedupe record in one `TransactWriteItems`.
 
 mod attribute;
-mod aws;
 mod commit;
 mod condition;
 mod dedupe;
 mod effects;
 mod reply;
-mod store;
 mod transaction;
 
 pub use attribute::{Attribute, Key};

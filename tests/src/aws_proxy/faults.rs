@@ -22,6 +22,8 @@ pub enum Fault {
     Throttled,
     /// Refused as AWS refuses whom a policy does not allow; not applied.
     AccessDenied,
+    /// Refused with this status and code; not applied.
+    Refused(u16, &'static str),
     /// Answered with 200; the chosen entries are `Failed` and not applied.
     FailEntries(Chosen),
     /// Answered with 200; the chosen entries are not applied and not mentioned (an EventBridge entry is

@@ -76,6 +76,19 @@ impl Request {
         self.sending.is_some()
     }
 
+    /// Whether it hands messages to the queue, topic or event bus of this name.
+    #[must_use]
+    pub fn is_send_to(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.queue == name)
+    }
+
+    /// Whether its body has this text somewhere, as in a bundle's event. Letters, digits and hyphens.
+    #[must_use]
+    pub fn mentions(&self, text: &str) -> bool {
+        let (bytes, text) = (&self.bytes, text.as_bytes());
+        bytes.windows(text.len().max(1)).any(|window| window == text)
+    }
+
     /// Whether it puts an object into a bucket.
     #[must_use]
     pub fn is_store(&self) -> bool {

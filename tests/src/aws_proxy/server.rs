@@ -77,6 +77,7 @@ impl Inner {
             ),
             Fault::Throttled => error(request, 400, "RequestThrottled"),
             Fault::AccessDenied => error(request, 403, "AccessDeniedException"),
+            Fault::Refused(status, code) => error(request, status, code),
             Fault::FailEntries(chosen) => {
                 self.forward_without(request, send, |entry| chosen.has(entry), Verdict::Failed)
                     .await?

@@ -1,5 +1,6 @@
 //! The functions' promises: the real binaries under a Runtime API that a test drives.
 
+mod bundle;
 mod crash;
 mod duplicates;
 mod order;

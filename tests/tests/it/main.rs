@@ -12,4 +12,5 @@ mod relay;
 mod relays;
 mod retention;
 mod road;
+mod sinks;
 mod targets;

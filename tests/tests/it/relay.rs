@@ -1,7 +1,7 @@
 //! The relay's promises: real Postgres on one side, SQS behind a proxy on the other.
 
 mod at_most_once;
-mod bundles;
+pub(crate) mod bundles;
 mod collector;
 mod configuration;
 mod crash;
@@ -9,6 +9,7 @@ mod database;
 pub(crate) mod delivered;
 mod faults;
 mod health;
+mod locks;
 mod observed;
 mod outages;
 mod parking;
@@ -16,6 +17,7 @@ mod pooler;
 mod random;
 mod scene;
 mod shutdown;
+mod throttling;
 mod tls;
 mod traces;
 mod transactions;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -9,8 +10,7 @@ use super::{
     dedupe::{Claim, DynamoDbDedupe, Owner},
     effects::{Effect, Effects},
     reply::Reply,
-    store::{Transacted, Write},
-    transaction::compile,
+    transaction::{compile, record_put},
 };
 use crate::{failure::Failure, handler::Attempt, invocation::Budget, outcome::Verdict, record::Content};
 
@@ -37,7 +37,11 @@ impl DynamoDbDedupe {
             Err(_) => return Failure::retryable("the handler was not done within the time of this invocation").into(),
         }
         let claim = Claim::new(consumer, content, self);
-        match compile(claim.write(&self.table), &effects.list, &self.tables) {
+        let record = match record_put(&self.table, claim.item(), claim.now_secs) {
+            Ok(record) => record,
+            Err(_) => return Failure::retryable("the dedupe record could not be written down").into(),
+        };
+        match compile(record, &effects.list, &self.tables) {
             Ok(items) => self.commit(&claim, &items, &effects.list, budget.work_until).await,
             Err(failure) => failure.into(),
         }
@@ -47,7 +51,7 @@ impl DynamoDbDedupe {
     ///
     /// Each try carries the same claim, so one that was applied without our knowing is recognised
     /// by the next: the record is there and its owner is this attempt.
-    async fn commit(&self, claim: &Claim, items: &[Write], effects: &[Effect], until: Instant) -> Verdict {
+    async fn commit(&self, claim: &Claim, items: &[TransactWriteItem], effects: &[Effect], until: Instant) -> Verdict {
         let mut pause = FIRST_PAUSE;
         loop {
             let why = match self.write(claim, items, effects, until).await {
@@ -79,11 +83,22 @@ impl DynamoDbDedupe {
     }
 
     /// Sends it once (the SDK may send it again by itself); `None` when DynamoDB says it is applied.
-    async fn write(&self, claim: &Claim, items: &[Write], effects: &[Effect], until: Instant) -> Option<Reply> {
-        // Within ten minutes DynamoDB itself recognises a repeat by this token.
-        match timeout_at(until, self.store.transact(&claim.own, items)).await {
-            Ok(Transacted::Committed) => None,
-            Ok(transacted) => Some(Reply::read(transacted, effects)),
+    async fn write(
+        &self,
+        claim: &Claim,
+        items: &[TransactWriteItem],
+        effects: &[Effect],
+        until: Instant,
+    ) -> Option<Reply> {
+        let request = self
+            .client
+            .transact_write_items()
+            // Within ten minutes DynamoDB itself recognises a repeat by this token.
+            .client_request_token(&claim.own)
+            .set_transact_items(Some(items.to_vec()));
+        match timeout_at(until, request.send()).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(Reply::read(&error, effects)),
             Err(_) => Some(Reply::Unknown("no answer".to_owned())),
         }
     }
@@ -91,9 +106,14 @@ impl DynamoDbDedupe {
     /// Who owns the record now, by a strongly consistent read; `None` when there is none that
     /// counts or it cannot be read.
     async fn owner(&self, claim: &Claim, until: Instant) -> Option<Owner> {
-        let key = [claim.record(&self.table)];
-        let items = timeout_at(until, self.store.read(&key)).await.ok()?.ok()?;
-        claim.owner(items.first()?.as_ref()?)
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", aws_sdk_dynamodb::types::AttributeValue::S(claim.pk.clone()))
+            .consistent_read(true);
+        let reply = timeout_at(until, request.send()).await.ok()?.ok()?;
+        claim.owner(reply.item()?)
     }
 }
 

@@ -1,20 +1,15 @@
 //! The dedupe table.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
     config::{Builder, timeout::TimeoutConfig},
+    types::AttributeValue,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{
-    attribute::{Attribute, Key},
-    aws::AwsStore,
-    condition::Condition,
-    store::{Change, Item, ItemKey, Store, Write},
-};
 use crate::{
     canonical::PayloadHash,
     record::Content,
@@ -28,7 +23,7 @@ use crate::{
 /// it), `ph` (the payload's hash, binary) and `ttl` (epoch seconds).
 #[derive(Clone)]
 pub struct DynamoDbDedupe {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) client: Client,
     pub(crate) table: String,
     pub(crate) tables: HashMap<String, String>,
     keep: Duration,
@@ -41,13 +36,8 @@ impl DynamoDbDedupe {
 
     /// Records in `table`, through `client`. Effects go through the same client.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self::on(Arc::new(AwsStore(client)), table)
-    }
-
-    /// The same on any store.
-    pub(crate) fn on(store: Arc<dyn Store>, table: impl Into<String>) -> Self {
         Self {
-            store,
+            client,
             table: table.into(),
             tables: HashMap::new(),
             keep: Self::DEFAULT_KEEP,
@@ -117,36 +107,18 @@ impl Claim {
         }
     }
 
-    /// Puts the record where there is none that still counts.
-    pub(crate) fn write(&self, table: &str) -> Write {
-        let attributes: [(&str, Attribute); 4] = [
-            ("st", "done".into()),
-            ("own", self.own.as_str().into()),
-            ("ph", self.hash.as_bytes().to_vec().into()),
-            ("ttl", self.ttl_secs.into()),
-        ];
-        // DynamoDB deletes expired items hours late, so the time is tested too.
-        let is_free = Condition::absent("pk").or(Condition::less_than("ttl", self.now_secs.saturating_add(1)));
-        Write {
-            table: table.to_owned(),
-            key: self.key(),
-            change: Change::Put(attributes.map(|(name, value)| (name.to_owned(), value)).into()),
-            condition: Some(is_free),
-            // Tells a duplicate from a second use of the id without another read.
-            wants_old: true,
-        }
-    }
-
-    pub(crate) fn record(&self, table: &str) -> ItemKey {
-        ItemKey::new(table, self.key())
-    }
-
-    fn key(&self) -> Key {
-        Key::new("pk", self.pk.as_str())
+    pub(crate) fn item(&self) -> HashMap<String, AttributeValue> {
+        HashMap::from([
+            ("pk".to_owned(), AttributeValue::S(self.pk.clone())),
+            ("st".to_owned(), AttributeValue::S("done".to_owned())),
+            ("own".to_owned(), AttributeValue::S(self.own.clone())),
+            ("ph".to_owned(), AttributeValue::B(self.hash.as_bytes().to_vec().into())),
+            ("ttl".to_owned(), AttributeValue::N(self.ttl_secs.to_string())),
+        ])
     }
 
     /// Who wrote the record; `None` when it does not count any more.
-    pub(crate) fn owner(&self, record: &Item) -> Option<Owner> {
+    pub(crate) fn owner(&self, record: &HashMap<String, AttributeValue>) -> Option<Owner> {
         let text = |name| record.get(name).and_then(|value| value.as_s().ok());
         let ttl = record
             .get("ttl")

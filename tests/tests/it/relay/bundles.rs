@@ -1,12 +1,17 @@
 //! Several events in one message.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::ensure;
 use oncebox_envelope::Batch;
+use outbox_relay::{
+    config::TargetConfig,
+    publish::{Clients, Target},
+};
 use system_tests::{EVERYTHING, Fault, Message, Relay, RelayConfig, Request, until};
 
 use super::scene::{SINK, Scene};
+use crate::targets::requests::counted_bytes;
 
 fn config(scene: &Scene, bundle: &str) -> RelayConfig {
     let lines = format!("sqs = {{ queue = \"{}\" }}\nbundle = {bundle}", scene.queue.name);
@@ -16,7 +21,7 @@ fn config(scene: &Scene, bundle: &str) -> RelayConfig {
 }
 
 /// The events of a message: id, key and sequence.
-fn events(message: &Message) -> Vec<(String, String, i64)> {
+pub(crate) fn events(message: &Message) -> Vec<(String, String, i64)> {
     let body = message.body.as_str();
     let batch =
         Batch::from_json(body.as_bytes()).unwrap_or_else(|_| Batch::from_json(format!("[{body}]").as_bytes()).unwrap());
@@ -146,4 +151,87 @@ async fn one_refused_event_of_a_bundle_is_parked_and_its_neighbours_arrive() {
     .await
     .unwrap();
     scene.settled().await;
+}
+
+#[tokio::test]
+async fn killed_while_a_bundle_is_gathered_it_loses_nothing() {
+    let scene = Scene::fifo().await;
+    let relay = Relay::start(&config(&scene, "{ max_events = 100, linger_ms = 10000 }"))
+        .await
+        .unwrap();
+    let committed = scene.database.enqueue_many(Some("a"), 5).await.unwrap();
+    until("the events to be read", async || {
+        // The age of what was read; what is only known to be there has none.
+        let seconds = relay.metric("oncebox_sink_lag_seconds", SINK).await?;
+        ensure!(seconds > 0.0, "{seconds} s");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    relay.kill().await.unwrap();
+    assert_eq!(scene.proxy.sends().len(), 0, "it was still gathering");
+    assert_eq!(scene.database.unpublished(SINK).await.unwrap(), 5);
+    let _relay = Relay::start(&config(&scene, "{ max_events = 100, linger_ms = 100 }"))
+        .await
+        .unwrap();
+    let come: Vec<String> = take(&scene, 5)
+        .await
+        .into_iter()
+        .flatten()
+        .map(|event| event.0)
+        .collect();
+    assert_eq!(come, committed, "in order, none twice");
+    scene.settled().await;
+    assert_eq!(scene.queue.depth().await.unwrap(), 0);
+}
+
+/// Four equal events with a limit of two of them, by what the relay counts, less so many bytes. Returns the
+/// limit, how many events each message held and how long its body was.
+async fn bundled_with(bytes_less: usize) -> (usize, Vec<(usize, usize)>) {
+    let scene = Scene::standard().await;
+    let stack = &scene.stack;
+    let target = Target::resolve(
+        &Clients::new(stack.aws(), Duration::from_secs(10)),
+        &TargetConfig::Sqs {
+            queue: scene.queue.name.clone(),
+        },
+        None,
+    )
+    .await
+    .unwrap();
+    let mut transaction = scene.database.pool.begin().await.unwrap();
+    for _ in 0..4 {
+        sqlx::query("select oncebox.enqueue('test.happened.v1', to_jsonb(repeat('x', 500)), key => 'k')")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+    }
+    transaction.commit().await.unwrap();
+    let counted = counted_bytes(&scene.database, &target).await;
+    assert!(counted.windows(2).all(|pair| pair[0] == pair[1]), "{counted:?}");
+    let most = 2 * counted[0] - bytes_less;
+    let bundle = format!("{{ max_events = 100, max_bytes = {most}, linger_ms = 300 }}");
+    let _relay = Relay::start(&config(&scene, &bundle)).await.unwrap();
+    let mut messages = Vec::new();
+    until("four events to come", async || {
+        messages.extend(scene.queue.take_batch().await?);
+        let come: usize = messages.iter().map(|message| events(message).len()).sum();
+        ensure!(come >= 4, "{come} so far");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let sizes = messages
+        .iter()
+        .map(|message| (events(message).len(), message.body.len()));
+    (most, sizes.collect())
+}
+
+#[tokio::test]
+async fn a_bundle_takes_the_last_byte_of_its_limit_and_not_the_next() {
+    let (most, sizes) = bundled_with(0).await;
+    assert_eq!(sizes.iter().map(|size| size.0).collect::<Vec<_>>(), [2, 2]);
+    assert!(sizes.iter().all(|size| size.1 <= most), "{sizes:?} in {most}");
+    let (_, sizes) = bundled_with(1).await;
+    assert_eq!(sizes.iter().map(|size| size.0).collect::<Vec<_>>(), [1, 1, 1, 1]);
 }

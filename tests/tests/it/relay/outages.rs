@@ -7,7 +7,7 @@ use system_tests::{Relay, Server, until};
 use super::scene::{SINK, Scene};
 
 /// Waits until /readyz says so with this reason.
-async fn not_ready(relay: &Relay, reason: &str) {
+pub(super) async fn not_ready(relay: &Relay, reason: &str) {
     until(&format!("/readyz to say `{reason}`"), async || {
         let (status, said) = relay.ask("/readyz").await?;
         ensure!(
@@ -20,7 +20,7 @@ async fn not_ready(relay: &Relay, reason: &str) {
     .unwrap();
 }
 
-async fn ready(relay: &Relay) {
+pub(super) async fn ready(relay: &Relay) {
     until("the relay to be ready", async || {
         let (status, said) = relay.ask("/readyz").await?;
         ensure!(status == 200, "{status}: {said}");

@@ -1,8 +1,9 @@
 //! What is larger than its target takes goes to S3, and its message says where.
 
-use serde_json::Value;
+use anyhow::ensure;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use system_tests::{Bucket, Fault, Message, Queue, Request, Topic};
+use system_tests::{Bucket, Fault, Message, Moment, Queue, RelayCommand, Request, Topic, until};
 
 use super::scene::{Scene, times_sent};
 
@@ -98,4 +99,117 @@ async fn a_message_that_is_sent_again_refers_to_the_same_object() {
     assert_eq!(messages[0].attributes["ce-id"], large);
     referred(&bucket, &messages[0]).await;
     assert_eq!(bucket.keys().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_parked_as_too_large_goes_by_reference_once_there_is_a_bucket() {
+    let scene = Scene::new().await;
+    let topic = Topic::fifo(&scene.stack).await.unwrap();
+    let queue = Queue::fifo(&scene.stack).await.unwrap();
+    topic.subscribe(&queue).await.unwrap();
+    let bucket = Bucket::create(&scene.stack).await.unwrap();
+    let topic_line = format!("sns = {{ topic = \"{}\" }}", topic.name);
+    let mut committed = vec![
+        scene.database.enqueue(Some("k")).await.unwrap(),
+        scene.enqueue_large(Some("k"), 300_000).await,
+        scene.database.enqueue(Some("k")).await.unwrap(),
+    ];
+    let relay = scene.relay(&topic_line).await;
+    until_parked(&scene, &["oversize", "follows"]).await;
+    scene.settled().await;
+    relay.stop().await.unwrap();
+
+    // Without a bucket a retry changes nothing.
+    let relay = scene.relay(&topic_line).await;
+    let retry = RelayCommand::new(&["parked", "retry", "--reason", "Oversize", "--yes"]).on(&scene.database);
+    let report = retry.json().await.unwrap();
+    assert_eq!(
+        (&report["events"], &report["added"]),
+        (&json!(2), &json!(1)),
+        "{report}"
+    );
+    until_parked(&scene, &["oversize", "follows"]).await;
+    relay.stop().await.unwrap();
+
+    let claim_check = format!("claim_check = {{ bucket = \"{}\", prefix = \"large\" }}", bucket.name);
+    let relay = scene.relay(&format!("{topic_line}\n{claim_check}")).await;
+    committed.push(scene.database.enqueue(Some("k")).await.unwrap());
+    until_parked(&scene, &["oversize", "follows", "follows"]).await;
+    retry.done().await.unwrap();
+    let messages = queue.take(4).await.unwrap();
+    let come = messages.iter().map(|message| message.attributes["ce-id"].clone());
+    assert_eq!(come.collect::<Vec<_>>(), committed, "in the order of the key");
+    assert_eq!(referred(&bucket, &messages[1]).await.len(), 300_002);
+    until_parked(&scene, &[]).await;
+    assert_eq!(relay.stop().await.unwrap().code, Some(0));
+    assert_eq!(times_sent(&scene.proxy, &committed), [1, 1, 1, 1]);
+    assert_eq!(queue.depth().await.unwrap(), 0);
+    assert_eq!(bucket.keys().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn killed_between_the_data_and_its_message_it_sends_the_message_with_the_same_data() {
+    let scene = Scene::new().await;
+    let queue = Queue::fifo(&scene.stack).await.unwrap();
+    let bucket = Bucket::create(&scene.stack).await.unwrap();
+    let lines = format!(
+        "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
+        queue.name, bucket.name
+    );
+    let relay = scene.relay(&lines).await;
+    let gate = scene.proxy.hold(1, Moment::BeforeApplied, Request::is_send);
+    let large = scene.enqueue_large(Some("k"), 20_000).await;
+    let last = scene.database.enqueue(Some("k")).await.unwrap();
+    gate.reached(1).await.unwrap();
+    let stored = bucket.keys().await.unwrap();
+    assert_eq!(stored.len(), 1, "the data goes first");
+    relay.kill().await.unwrap();
+    gate.discard();
+
+    let _relay = scene.relay(&lines).await;
+    let messages = queue.take(2).await.unwrap();
+    let come: Vec<&String> = messages.iter().map(|message| &message.attributes["ce-id"]).collect();
+    assert_eq!(come, [&large, &last]);
+    assert_eq!(referred(&bucket, &messages[0]).await.len(), 20_002);
+    scene.settled().await;
+    assert_eq!(bucket.keys().await.unwrap(), stored, "the same object");
+    assert_eq!(queue.depth().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn killed_while_the_data_is_stored_it_loses_nothing() {
+    let scene = Scene::new().await;
+    let queue = Queue::fifo(&scene.stack).await.unwrap();
+    let bucket = Bucket::create(&scene.stack).await.unwrap();
+    let lines = format!(
+        "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
+        queue.name, bucket.name
+    );
+    let relay = scene.relay(&lines).await;
+    let gate = scene.proxy.hold(1, Moment::BeforeApplied, Request::is_store);
+    let large = scene.enqueue_large(Some("k"), 20_000).await;
+    gate.reached(1).await.unwrap();
+    relay.kill().await.unwrap();
+    gate.discard();
+    assert!(bucket.keys().await.unwrap().is_empty());
+    assert!(scene.proxy.sends().is_empty(), "no message before its data");
+
+    let _relay = scene.relay(&lines).await;
+    let messages = queue.take(1).await.unwrap();
+    assert_eq!(messages[0].attributes["ce-id"], large);
+    referred(&bucket, &messages[0]).await;
+}
+
+/// Waits until these classes, and no others, are parked, in the order of the log.
+async fn until_parked(scene: &Scene, classes: &[&str]) {
+    until(&format!("{classes:?} to be parked"), async || {
+        let parked: Vec<String> =
+            sqlx::query_scalar("select class from oncebox.parked where state = 'parked' order by seq")
+                .fetch_all(&scene.database.pool)
+                .await?;
+        ensure!(parked == classes, "{parked:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
 }

@@ -2,7 +2,7 @@
 
 use system_tests::{Bus, EVERYTHING, Queue, Relay, RelayConfig, Topic};
 
-use super::scene::{SINK, Scene};
+use super::scene::{EVERY_EVENT, SINK, Scene};
 
 async fn refused(config: RelayConfig) -> String {
     let exit = Relay::spawn(&config).unwrap().quiet().ended().await.unwrap();
@@ -35,6 +35,19 @@ async fn a_topic_or_a_bus_that_does_not_exist_is_named() {
         let printed = refused(scene.config(lines)).await;
         assert_has(&printed, &[key, "no-such-target", "does not exist"]);
     }
+}
+
+#[tokio::test]
+async fn bundles_for_a_bus_are_refused() {
+    let scene = Scene::new().await;
+    let queue = Queue::standard(&scene.stack).await.unwrap();
+    let bus = Bus::to_queue(&scene.stack, EVERY_EVENT, &queue).await.unwrap();
+    let lines = format!(
+        "eventbridge = {{ bus = \"{}\" }}\nbundle = {{ max_events = 5 }}",
+        bus.name
+    );
+    let printed = refused(scene.config(&lines)).await;
+    assert_has(&printed, &[SINK, "bundle", "eventbridge", "leave `bundle` out"]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use outbox_relay::{
 };
 use system_tests::{Bus, Queue, Stack, Topic};
 
-fn row(data_bytes: usize) -> Row {
+pub(super) fn row(data_bytes: usize) -> Row {
     Row {
         seq: 7,
         shard: 0,

@@ -6,6 +6,9 @@ use system_tests::{AwsProxy, Database, EVERYTHING, Entry, Relay, RelayConfig, Re
 /// The sink's name in every test here.
 pub(crate) const SINK: &str = "all";
 
+/// An EventBridge pattern that lets every plain event through.
+pub(crate) const EVERY_EVENT: &str = r#"{ "detail-type": ["test.happened.v1"] }"#;
+
 pub(crate) struct Scene {
     pub(crate) stack: Stack,
     pub(crate) database: Database,
