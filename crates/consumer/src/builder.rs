@@ -1,14 +1,19 @@
 //! Putting a consumer together.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use oncebox_envelope::{Event, RawData, RawEnvelope};
+use oncebox_envelope::{Event, RawData};
 
 use crate::{
     batch::Consumer,
     claim_check::ClaimCheck,
     dead_letter::DeadLetterQueue,
+    failure::HandlerError,
     handler::{Handler, Route},
+    reading::{Contract, Read, Upcast, chain},
     retry_delay::RetryDelay,
     router::Router,
     start_error::{StartError, optional_env},
@@ -16,19 +21,21 @@ use crate::{
 
 /// What happens to an event whose type has no handler.
 ///
-/// Another major version of a type that *is* handled is never ignored: it goes the way of `Fail`,
+/// Another major version of a type that *is* handled is never ignored: it goes the way of `DeadLetter`,
 /// or of `Retry` where that is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnknownType {
-    /// Permanent: to the dead-letter queue. A filter or a deployment is wrong, and somebody should see it.
+    /// To the dead-letter queue at once. A filter or a deployment is wrong, and somebody should see it.
     #[default]
-    Fail,
+    DeadLetter,
     /// Acknowledged and logged as `ignored`: for a queue that carries more than this consumer wants.
     Ignore,
     /// Back to the queue: for a deployment in which the producer may be ahead of the consumer. The
     /// queue's redrive policy ends it.
     Retry,
 }
+
+type MakeRoute = Box<dyn FnOnce(&Arc<Contract>) -> Route + Send>;
 
 /// Builds a [`Consumer`]; from [`Consumer::builder`].
 ///
@@ -37,8 +44,14 @@ pub enum UnknownType {
 #[must_use]
 pub struct ConsumerBuilder {
     name: String,
-    routes: HashMap<&'static str, Route>,
+    /// Made when it is built: what they read depends on what is declared beside them.
+    routes: HashMap<&'static str, MakeRoute>,
     any: Option<Route>,
+    upcasts: Vec<Upcast>,
+    #[cfg(feature = "schema")]
+    schemas: Vec<crate::reading::Document>,
+    #[cfg(feature = "schema")]
+    is_validating: bool,
     fault: Option<StartError>,
     unknown_type: UnknownType,
     retry_delay: RetryDelay,
@@ -64,6 +77,11 @@ impl Consumer {
             name: name.into(),
             routes: HashMap::new(),
             any: None,
+            upcasts: Vec::new(),
+            #[cfg(feature = "schema")]
+            schemas: Vec::new(),
+            #[cfg(feature = "schema")]
+            is_validating: false,
             fault: None,
             unknown_type: UnknownType::default(),
             retry_delay: RetryDelay::default(),
@@ -84,8 +102,9 @@ impl Consumer {
 impl ConsumerBuilder {
     /// Handles events of type `E`.
     pub fn on<E: Event, H: Handler<E>>(mut self, handler: H) -> Self {
-        let route = handler.into_route(RawEnvelope::typed::<E>);
-        if self.routes.insert(E::TYPE, route).is_some() {
+        let route = |contract: &Arc<Contract>| handler.into_route(Read::event(contract));
+        self.know::<E>();
+        if self.routes.insert(E::TYPE, Box::new(route)).is_some() {
             self.fail(StartError::TwoHandlers {
                 event_type: E::TYPE.to_owned(),
             });
@@ -95,7 +114,7 @@ impl ConsumerBuilder {
 
     /// Handles events of every type that has no handler of its own, with their data unread.
     pub fn on_any<H: Handler<RawData>>(mut self, handler: H) -> Self {
-        if self.any.replace(handler.into_route(Ok)).is_some() {
+        if self.any.replace(handler.into_route(Read::any())).is_some() {
             self.fail(StartError::TwoHandlers {
                 event_type: "*".to_owned(),
             });
@@ -103,7 +122,50 @@ impl ConsumerBuilder {
         self
     }
 
-    /// What happens to events without a handler; by default they fail.
+    /// Brings events of the older version `A` up to the later version `B` of their type, whose handler
+    /// they then get; several steps make a chain (`v1` to `v2` to `v3`).
+    ///
+    /// The steps run in memory at each attempt. The dedupe record is of the data as it came, so an event
+    /// that was consumed before a step was added or changed is still the same event. A permanent error
+    /// sets the event aside with the reason `upcast_failed`.
+    ///
+    /// ```
+    /// # use oncebox_consumer::{Consumer, HandlerError};
+    /// # #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+    /// # struct PaidV1 { euros: u64 }
+    /// # #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+    /// # struct PaidV2 { cents: u64 }
+    /// # impl oncebox_envelope::Event for PaidV1 { const TYPE: &'static str = "invoice.paid.v1"; }
+    /// # impl oncebox_envelope::Event for PaidV2 { const TYPE: &'static str = "invoice.paid.v2"; }
+    /// fn in_cents(old: PaidV1) -> Result<PaidV2, HandlerError> {
+    ///     let cents = old.euros.checked_mul(100);
+    ///     Ok(PaidV2 { cents: cents.ok_or(HandlerError::permanent("`euros` is too large"))? })
+    /// }
+    /// let builder = Consumer::builder("ledger").upcast(in_cents);
+    /// ```
+    pub fn upcast<A: Event, B: Event>(
+        mut self,
+        step: impl Fn(A) -> Result<B, HandlerError> + Send + Sync + 'static,
+    ) -> Self {
+        self.know::<A>();
+        self.upcasts.push(Upcast::new(step));
+        self
+    }
+
+    /// Checks data against the JSON Schema of its event type before it is read, older versions
+    /// against theirs before their upcast. What does not match is set aside with the reason
+    /// `wrong_schema`, the path and the rule that it breaks, never the value.
+    ///
+    /// Reading the data as its Rust type already finds what is missing or of the wrong shape; this adds
+    /// what only the schema says (ranges, lengths, patterns). Formats such as `uuid` are not checked
+    /// again. Schemas are compiled once, by [`build`](Self::build).
+    #[cfg(feature = "schema")]
+    pub fn validate_schemas(mut self) -> Self {
+        self.is_validating = true;
+        self
+    }
+
+    /// What happens to events without a handler; by default they go to the dead-letter queue.
     pub fn unknown_type(mut self, policy: UnknownType) -> Self {
         self.unknown_type = policy;
         self
@@ -200,13 +262,22 @@ impl ConsumerBuilder {
         if self.routes.is_empty() && self.any.is_none() {
             return Err(StartError::NoHandler { consumer: self.name });
         }
-        let routes = self.routes.iter().map(|(event_type, route)| (*event_type, route));
+        let handled: HashSet<&'static str> = self.routes.keys().copied().collect();
+        let contract = Arc::new(Contract::new(
+            chain(std::mem::take(&mut self.upcasts), &handled)?,
+            #[cfg(feature = "schema")]
+            crate::reading::Schemas::compile(self.schemas.drain(..).filter(|_| self.is_validating))?,
+        ));
+        let made = std::mem::take(&mut self.routes).into_iter();
+        let made: HashMap<&'static str, Route> = made.map(|(event_type, make)| (event_type, make(&contract))).collect();
+        let routes = made.iter().map(|(event_type, route)| (*event_type, route));
         for (event_type, route) in routes.chain(self.any.iter().map(|route| ("*", route))) {
             self.check_store(event_type, route)?;
         }
         Ok(Consumer {
             router: Router {
-                routes: self.routes,
+                contract,
+                routes: made,
                 any: self.any,
                 unknown_type: self.unknown_type,
             },
@@ -234,6 +305,16 @@ impl ConsumerBuilder {
         crate::log::init();
         self.dead_letter_url = self.dead_letter_url.or_else(|| optional_env("ONCEBOX_DLQ_URL"));
         crate::run::serve(self.build()?).await
+    }
+
+    /// Remembers how to get the schema of an event type.
+    #[cfg_attr(
+        not(feature = "schema"),
+        expect(clippy::unused_self, reason = "the shape that it has with the feature")
+    )]
+    fn know<E: Event>(&mut self) {
+        #[cfg(feature = "schema")]
+        self.schemas.push((E::TYPE, crate::reading::document::<E>));
     }
 
     fn fail(&mut self, fault: StartError) {

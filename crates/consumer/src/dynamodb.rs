@@ -81,7 +81,7 @@ where
     F: for<'a> TransactionalHandler<'a, D>,
 {
     fn attempt<'a>(&'a self, event: RawEnvelope, effects: &'a mut Effects) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(guard(event, self.read, move |event| {
+        Box::pin(guard(event, &self.read, move |event| {
             self.handler.handle(event, effects)
         }))
     }

@@ -55,6 +55,8 @@ pub enum Reason {
     UnknownType,
     /// A handler for another major version of this event type, none for this one.
     UnsupportedVersion,
+    /// An older version of the event type could not be brought up to date.
+    UpcastFailed,
     /// An event with this id and another payload has been consumed before.
     PayloadMismatch,
     /// The handler says that this can never succeed.
@@ -76,6 +78,7 @@ impl Reason {
             Self::ClaimCheck => "claim_check",
             Self::UnknownType => "unknown_type",
             Self::UnsupportedVersion => "unsupported_version",
+            Self::UpcastFailed => "upcast_failed",
             Self::PayloadMismatch => "payload_mismatch",
             Self::Rejected => "rejected",
             Self::ConditionFailed => "condition_failed",

@@ -3,24 +3,22 @@
 use std::panic::AssertUnwindSafe;
 
 use futures::{FutureExt, future::BoxFuture};
-use oncebox_envelope::{Envelope, EnvelopeError, RawEnvelope};
+use oncebox_envelope::{Envelope, RawEnvelope};
 
-use crate::failure::{Failure, Reason};
+use crate::failure::Failure;
+pub(crate) use crate::reading::Read;
 
 /// A handler with its effect mode, for events whose data is `D`.
 ///
 /// Made by `transactional(f)` or `postgres(f)`; not meant to be implemented elsewhere.
-pub trait Handler<D>: sealed::Sealed {
+pub trait Handler<D>: sealed::Sealed + Send + 'static {
     #[doc(hidden)]
-    fn into_route(self, read: fn(RawEnvelope) -> Result<Envelope<D>, EnvelopeError>) -> Route;
+    fn into_route(self, read: Read<D>) -> Route;
 }
 
 pub(crate) mod sealed {
     pub trait Sealed {}
 }
-
-/// Reads the data of an envelope as `D`.
-pub(crate) type Read<D> = fn(RawEnvelope) -> Result<Envelope<D>, EnvelopeError>;
 
 /// What is done with one event type.
 #[doc(hidden)]
@@ -44,7 +42,7 @@ pub trait Attempt<C>: Send + Sync {
 /// Reads the data, runs the handler and turns whatever comes into a [`Failure`].
 pub(crate) async fn guard<D, F>(
     event: RawEnvelope,
-    read: Read<D>,
+    read: &Read<D>,
     run: impl FnOnce(Envelope<D>) -> F,
 ) -> Result<(), Failure>
 where
@@ -53,7 +51,7 @@ where
     // Unwind safety: what the handler may have left half done is thrown away, never committed. The
     // reading runs an event type's own code too.
     let attempt = async {
-        let event = read(event).map_err(|error| Failure::permanent(Reason::WrongSchema, error))?;
+        let event = read.read(event)?;
         run(event).await.map_err(Failure::from)
     };
     match AssertUnwindSafe(attempt).catch_unwind().await {

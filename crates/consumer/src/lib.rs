@@ -53,6 +53,7 @@ pub mod log;
 mod outcome;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod reading;
 mod record;
 mod retry_delay;
 mod router;

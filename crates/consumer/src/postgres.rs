@@ -84,7 +84,7 @@ where
         event: RawEnvelope,
         tx: &'a mut PgTransaction<'static>,
     ) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(guard(event, self.read, move |event| self.handler.handle(event, tx)))
+        Box::pin(guard(event, &self.read, move |event| self.handler.handle(event, tx)))
     }
 }
 

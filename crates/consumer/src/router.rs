@@ -1,16 +1,18 @@
 //! Which handler an event has, and what happens when it has none.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     builder::UnknownType,
     failure::{Failure, Reason},
     handler::Route,
+    reading::Contract,
     record::Content,
 };
 
 /// The handlers by event type.
 pub(crate) struct Router {
+    pub(crate) contract: Arc<Contract>,
     pub(crate) routes: HashMap<&'static str, Route>,
     pub(crate) any: Option<Route>,
     pub(crate) unknown_type: UnknownType,
@@ -20,7 +22,8 @@ impl Router {
     /// The route of an event; `None` when it is to be ignored.
     pub(crate) fn route(&self, content: &Content) -> Result<Option<&Route>, Failure> {
         let event_type = &content.envelope.event_type;
-        if let Some(route) = self.routes.get(event_type.as_str()).or(self.any.as_ref()) {
+        let current = self.contract.current_type(event_type.as_str());
+        if let Some(route) = self.routes.get(current).or(self.any.as_ref()) {
             return Ok(Some(route));
         }
         let (name, version) = event_type.name_and_version();
@@ -29,7 +32,7 @@ impl Router {
         let (reason, error) = match known {
             Some(known) => (
                 Reason::UnsupportedVersion,
-                format!("version {version} of `{name}` has no handler; this consumer handles `{known}`"),
+                format!("version {version} of `{name}` has no handler and no upcast; this consumer handles `{known}`"),
             ),
             None => (
                 Reason::UnknownType,

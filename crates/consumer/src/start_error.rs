@@ -50,6 +50,22 @@ pub enum StartError {
         /// The event type, `*` for `on_any`.
         event_type: String,
     },
+    /// A step between versions of an event type that leads nowhere.
+    #[error("upcast from `{from}` to `{to}`: {problem}")]
+    Upcast {
+        /// The older version.
+        from: String,
+        /// The later version.
+        to: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The schema that was made of an event type is no JSON Schema.
+    #[error("the schema of `{event_type}` cannot be compiled; correct its `JsonSchema`, or do not validate")]
+    Schema {
+        /// The event type.
+        event_type: String,
+    },
     /// The Lambda runtime ended.
     #[error("the Lambda runtime ended")]
     Runtime(#[source] lambda_runtime::Error),

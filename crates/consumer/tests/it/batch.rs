@@ -94,7 +94,7 @@ async fn a_record_without_an_id_fails_the_batch_before_anything_is_started() {
 async fn an_unknown_type_goes_the_way_that_was_chosen() {
     let tables = Tables::new().await;
     for (policy, expected) in [
-        (UnknownType::Fail, [Outcome::Permanent, Outcome::Permanent]),
+        (UnknownType::DeadLetter, [Outcome::Permanent, Outcome::Permanent]),
         (UnknownType::Ignore, [Outcome::Ignored, Outcome::Permanent]),
         (UnknownType::Retry, [Outcome::Retryable, Outcome::Retryable]),
     ] {

@@ -12,6 +12,7 @@ mod flaky;
 mod inbox;
 mod lossy_proxy;
 mod ping;
+mod reading;
 mod stack;
 mod transactional;
 mod wiring;
