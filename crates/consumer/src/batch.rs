@@ -29,6 +29,7 @@ pub struct Consumer {
     pub(crate) retry_delay: RetryDelay,
     pub(crate) concurrency: usize,
     pub(crate) queues: DeadLetterQueue,
+    pub(crate) max_receive_count: Option<u32>,
     pub(crate) claim_check: ClaimCheck,
     #[cfg(feature = "dynamodb")]
     pub(crate) dedupe: Option<crate::DynamoDbDedupe>,
@@ -143,9 +144,12 @@ impl Consumer {
                 Verdict::Duplicate => Settled::acknowledged(Outcome::Duplicate),
                 Verdict::Expired => Settled::acknowledged(Outcome::Expired),
                 Verdict::Ignored => Settled::acknowledged(Outcome::Ignored),
-                Verdict::Failed(Failure::Retryable(error)) => Settled::failed(Outcome::Retryable, error),
-                Verdict::Failed(Failure::Permanent(reason, error)) => {
-                    self.set_aside(delivery, part, reason, error).await
+                Verdict::Failed(failure) => {
+                    let receive_count = delivery.record_of(part).receive_count;
+                    match failure.after_deliveries(receive_count, self.max_receive_count) {
+                        Failure::Retryable(error) => Settled::failed(Outcome::Retryable, error),
+                        Failure::Permanent(reason, error) => self.set_aside(delivery, part, reason, error).await,
+                    }
                 }
             }
         };

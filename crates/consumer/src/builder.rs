@@ -57,6 +57,7 @@ pub struct ConsumerBuilder {
     retry_delay: RetryDelay,
     concurrency: usize,
     dead_letter_url: Option<String>,
+    max_receive_count: Option<u32>,
     sqs: Option<aws_sdk_sqs::Client>,
     claim_check: ClaimCheck,
     #[cfg(feature = "dynamodb")]
@@ -87,6 +88,7 @@ impl Consumer {
             retry_delay: RetryDelay::default(),
             concurrency: 10,
             dead_letter_url: None,
+            max_receive_count: None,
             sqs: None,
             claim_check: ClaimCheck::default(),
             #[cfg(feature = "dynamodb")]
@@ -193,6 +195,18 @@ impl ConsumerBuilder {
         self
     }
 
+    /// The `maxReceiveCount` of the queue's redrive policy; [`run`](Self::run) takes it from
+    /// `ONCEBOX_MAX_RECEIVE_COUNT` if it is not set here. Counts only where there is a dead-letter queue.
+    ///
+    /// A message that fails retryably at its last delivery but one is then set aside by the consumer, with
+    /// the reason `attempts_exhausted`. Left to SQS, it would go there without its error; on FIFO
+    /// its followers, which were delivered as often and never attempted, would go with it, and of a bundle
+    /// the events that are done.
+    pub fn max_receive_count(mut self, deliveries: u32) -> Self {
+        self.max_receive_count = Some(deliveries);
+        self
+    }
+
     /// The SQS client for dead letters and retry delays; by default one from the environment,
     /// made when it is first needed.
     pub fn sqs(mut self, client: aws_sdk_sqs::Client) -> Self {
@@ -283,6 +297,7 @@ impl ConsumerBuilder {
             },
             retry_delay: self.retry_delay,
             concurrency: self.concurrency,
+            max_receive_count: self.max_receive_count.filter(|_| self.dead_letter_url.is_some()),
             queues: DeadLetterQueue::new(self.name.clone(), self.dead_letter_url, self.sqs),
             claim_check: self.claim_check,
             #[cfg(feature = "dynamodb")]
@@ -293,17 +308,20 @@ impl ConsumerBuilder {
         })
     }
 
-    /// Sets up the log (JSON lines on stdout, filtered by `RUST_LOG`), takes `ONCEBOX_DLQ_URL` from
-    /// the environment and serves the Lambda runtime until it ends.
+    /// Sets up the log (JSON lines on stdout, filtered by `RUST_LOG`), takes `ONCEBOX_DLQ_URL` and
+    /// `ONCEBOX_MAX_RECEIVE_COUNT` from the environment and serves the Lambda runtime until it ends.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and [`StartError::Runtime`].
+    /// As [`build`](Self::build), [`StartError::InvalidEnv`] and [`StartError::Runtime`].
     ///
     /// # Cancel safety
     /// Dropping it drops the batch that is being worked on; its messages are delivered again.
     pub async fn run(mut self) -> Result<(), StartError> {
         crate::log::init();
         self.dead_letter_url = self.dead_letter_url.or_else(|| optional_env("ONCEBOX_DLQ_URL"));
+        if self.max_receive_count.is_none() {
+            self.max_receive_count = max_receive_count_from_env()?;
+        }
         crate::run::serve(self.build()?).await
     }
 
@@ -334,5 +352,19 @@ impl ConsumerBuilder {
             #[cfg(feature = "postgres")]
             Route::Postgres(_) => Ok(()),
         }
+    }
+}
+
+fn max_receive_count_from_env() -> Result<Option<u32>, StartError> {
+    let name = "ONCEBOX_MAX_RECEIVE_COUNT";
+    let Some(value) = optional_env(name) else {
+        return Ok(None);
+    };
+    match value.trim().parse() {
+        Ok(count @ 1..=1_000) => Ok(Some(count)),
+        _ => Err(StartError::InvalidEnv {
+            name: name.to_owned(),
+            expected: "the queue's maxReceiveCount, a number from 1 to 1000",
+        }),
     }
 }

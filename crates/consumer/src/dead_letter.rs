@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use aws_lambda_events::event::sqs::SqsMessageAttribute;
 use aws_sdk_sqs::{
     Client,
+    config::{Builder, timeout::TimeoutConfig},
     primitives::Blob,
     types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
 };
@@ -110,7 +111,8 @@ impl DeadLetterQueue {
             return;
         }
         let mut by_queue: HashMap<&str, Vec<ChangeMessageVisibilityBatchRequestEntry>> = HashMap::new();
-        for record in returned.into_iter().filter(|record| record.group.is_none()) {
+        let mut by_group: HashMap<(&str, &str), i32> = HashMap::new();
+        for record in returned {
             let message = &record.message;
             let Some((arn, receipt)) = message
                 .event_source_arn
@@ -119,11 +121,16 @@ impl DeadLetterQueue {
             else {
                 continue;
             };
+            let secs = || delay_secs(record.receive_count.unwrap_or(1), &mut rand::rng());
+            let secs = match record.group.as_deref() {
+                Some(group) => *by_group.entry((arn, group)).or_insert_with(secs),
+                None => secs(),
+            };
             let entries = by_queue.entry(arn).or_default();
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(entries.len().to_string())
                 .receipt_handle(receipt)
-                .visibility_timeout(delay_secs(record.receive_count.unwrap_or(1), &mut rand::rng()))
+                .visibility_timeout(secs)
                 .build();
             entries.extend(entry.ok());
         }
@@ -154,7 +161,15 @@ impl DeadLetterQueue {
     }
 
     async fn client(&self) -> &Client {
-        let make = || async { Client::new(&aws_config::load_from_env().await) };
+        // The SDK waits for a reply for ever by default; a lost one would cost the whole invocation.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(3))
+            .build();
+        let make = || async {
+            let shared = aws_config::load_from_env().await;
+            Client::from_conf(Builder::from(&shared).timeout_config(timeouts).build())
+        };
         self.client.get_or_init(make).await
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong with one message, classified once.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 /// Most bytes of an error's text that reach the log and the dead-letter queue.
 const MAX_TEXT_BYTES: usize = 512;
@@ -33,6 +33,30 @@ impl HandlerError {
         }
     }
 
+    /// Adds what led to it: `error` and its sources, the outermost first, each text once.
+    ///
+    /// Only for errors whose texts quote no values; those of the AWS SDK, for one, may quote the request.
+    ///
+    /// ```
+    /// # use oncebox_consumer::HandlerError;
+    /// let cause = "x".parse::<u32>().unwrap_err();
+    /// let error = HandlerError::permanent("no number").caused_by(&cause);
+    /// assert_eq!(error.to_string(), "no number: invalid digit found in string");
+    /// ```
+    #[must_use]
+    pub fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            let said = error.to_string();
+            // Many errors already say what their source says.
+            if !self.text.contains(&said) {
+                self.text = clean(&format!("{}: {said}", self.text));
+            }
+            cause = error.source();
+        }
+        self
+    }
+
     /// Whether the message goes to the dead-letter queue.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
@@ -61,6 +85,9 @@ pub enum Reason {
     PayloadMismatch,
     /// The handler says that this can never succeed.
     Rejected,
+    /// It failed at its last delivery but one, in a way that might have passed; see
+    /// [`max_receive_count`](crate::ConsumerBuilder::max_receive_count).
+    AttemptsExhausted,
     /// The condition of an effect does not hold.
     ConditionFailed,
     /// The effects cannot be written: too many, too large, an item twice, or refused by DynamoDB; or
@@ -81,6 +108,7 @@ impl Reason {
             Self::UpcastFailed => "upcast_failed",
             Self::PayloadMismatch => "payload_mismatch",
             Self::Rejected => "rejected",
+            Self::AttemptsExhausted => "attempts_exhausted",
             Self::ConditionFailed => "condition_failed",
             Self::InvalidEffects => "invalid_effects",
         }
@@ -103,6 +131,21 @@ impl Failure {
 
     pub(crate) fn permanent(reason: Reason, text: impl fmt::Display) -> Self {
         Self::Permanent(reason, clean(&text.to_string()))
+    }
+
+    /// What a failure is of a message that has been delivered `receive_count` times, where its queue gives
+    /// it up after `max_receive_count`.
+    ///
+    /// One delivery is kept in reserve: for a dead-letter queue that does not answer, and for followers
+    /// of the message's group, which have been delivered as often and not been attempted yet.
+    pub(crate) fn after_deliveries(self, receive_count: Option<u32>, max_receive_count: Option<u32>) -> Self {
+        let is_last = receive_count
+            .zip(max_receive_count)
+            .is_some_and(|(count, max)| count >= max.saturating_sub(1).max(1));
+        match self {
+            Self::Retryable(error) if is_last => Self::Permanent(Reason::AttemptsExhausted, error),
+            failure => failure,
+        }
     }
 
     /// The same id was consumed with another payload.
@@ -142,6 +185,45 @@ fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_retryable_failure_is_final_at_the_last_delivery_but_one() {
+        let after = |count, max| Failure::retryable("x").after_deliveries(count, max);
+        let exhausted = Failure::permanent(Reason::AttemptsExhausted, "x");
+        for (count, max, is_final) in [
+            (18, 20, false),
+            (19, 20, true),
+            (20, 20, true),
+            (25, 20, true),
+            (1, 3, false),
+            (2, 3, true),
+            (1, 2, true),
+            (1, 1, true),
+        ] {
+            assert_eq!(after(Some(count), Some(max)) == exhausted, is_final, "{count} of {max}");
+        }
+        assert_eq!(after(Some(99), None), Failure::retryable("x"));
+        assert_eq!(after(None, Some(1)), Failure::retryable("x"));
+        let rejected = Failure::permanent(Reason::Rejected, "x");
+        assert_eq!(rejected.clone().after_deliveries(Some(9), Some(9)), rejected);
+    }
+
+    #[test]
+    fn causes_are_told_from_the_outermost_on_and_each_text_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("inner")]
+        struct Inner;
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] Inner);
+        let error = HandlerError::retryable("the handler's word").caused_by(&Outer(Inner));
+        assert_eq!(error.to_string(), "the handler's word: outer: inner");
+        assert!(!error.is_permanent());
+        assert_eq!(
+            HandlerError::permanent("outer").caused_by(&Outer(Inner)).to_string(),
+            "outer: inner"
+        );
+    }
 
     #[test]
     fn an_error_text_is_one_line_of_bounded_length() {

@@ -25,7 +25,8 @@
 //!   again, and only what was not settled has an effect then.
 //! - A handler sees data from S3 only if its length and hash are those of the envelope.
 //! - No error, log line or dead-letter attribute of this crate shows a payload. (A handler's own
-//!   panic message goes to stderr, and at `RUST_LOG=trace` the Lambda runtime logs its requests.)
+//!   panic message goes to stderr; the Lambda runtime and the SDK log nothing at `trace`, whatever
+//!   `RUST_LOG` says.)
 //!
 //! What is not guaranteed: anything that a handler does outside of its effects or its transaction
 //! (an HTTP call, a log line) happens once per *attempt*.

@@ -3,9 +3,8 @@
 //! Programs count by these names, so they do not change within a major version. No line holds a
 //! payload.
 
-use jiff::Timestamp;
-use tracing::Level;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt as _};
 
 use crate::{
     outcome::Outcome,
@@ -41,6 +40,8 @@ pub const RETURNED: &str = "returned";
 pub const DURATION_MS: &str = "duration_ms";
 /// Time since the event's `time`, in milliseconds; may be negative when clocks disagree.
 pub const AGE_MS: &str = "age_ms";
+/// The trace that the event belongs to, as 32 hex digits. Absent when its producer has none.
+pub const TRACE_ID: &str = "trace_id";
 /// The class of a permanent failure: [`crate::Reason::as_str`].
 pub const REASON: &str = "reason";
 /// What went wrong, where something did.
@@ -54,7 +55,7 @@ pub(crate) fn event(consumer: &str, request_id: &str, report: &EventReport) {
     let event_id = report.event_id.map(|id| id.to_string());
     let age_ms = report
         .time
-        .map(|time| Timestamp::now().as_millisecond() - time.as_millisecond());
+        .map(|time| report.settled_at.as_millisecond() - time.as_millisecond());
     let duration_ms = u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX);
     // The level of an event is part of its static metadata, hence a macro and not an argument.
     macro_rules! line {
@@ -73,6 +74,7 @@ pub(crate) fn event(consumer: &str, request_id: &str, report: &EventReport) {
                 { RETURNED } = report.is_failed,
                 { DURATION_MS } = duration_ms,
                 { AGE_MS } = age_ms,
+                { TRACE_ID } = report.trace_id.as_deref(),
                 { REASON } = report.reason.map(crate::Reason::as_str),
                 { ERROR } = report.error.as_deref(),
                 "{}",
@@ -116,15 +118,24 @@ fn subscriber<W>(filter: EnvFilter, writer: W) -> impl tracing::Subscriber + Sen
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         // The runtime's span says again what stands in each line.
         .with_current_span(false)
         .with_span_list(false)
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .finish()
+        .with_writer(writer);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .with(filter_fn(|metadata| !shows_payloads(metadata)))
+}
+
+/// At `trace` the Lambda runtime logs the batch as it came, and the SDK its requests and replies, whatever
+/// `RUST_LOG` was meant to show.
+fn shows_payloads(metadata: &Metadata<'_>) -> bool {
+    const OTHERS: [&str; 6] = ["lambda_", "aws_", "hyper", "h2", "rustls", "sqlx"];
+    *metadata.level() == Level::TRACE && OTHERS.iter().any(|other| metadata.target().starts_with(other))
 }
 
 #[cfg(test)]
@@ -135,6 +146,7 @@ mod tests {
         time::Duration,
     };
 
+    use jiff::Timestamp;
     use serde_json::Value;
 
     use super::*;
@@ -175,6 +187,8 @@ mod tests {
             event_id: Some("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b".parse().unwrap()),
             event_type: Some("a.b.v1".to_owned()),
             time: None,
+            trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+            settled_at: Timestamp::now(),
             outcome: Outcome::Permanent,
             is_failed: true,
             reason: Some(Reason::Rejected),
@@ -188,7 +202,8 @@ mod tests {
         let expected = serde_json::json!({
             "level": "ERROR", "message": "event settled", "consumer": "c", "request_id": "r", "message_id": "m",
             "bundle_index": 3, "event_id": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", "event_type": "a.b.v1", "group": "g",
-            "receive_count": 2, "outcome": "permanent", "returned": true, "duration_ms": 7, "reason": "rejected",
+            "receive_count": 2, "outcome": "permanent", "returned": true, "duration_ms": 7,
+            "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "reason": "rejected",
             "error": "no",
         });
         assert_eq!(logged(|| event("c", "r", &report())), expected);
@@ -197,6 +212,25 @@ mod tests {
             ..report()
         };
         assert!(logged(|| event("c", "r", &timed))["age_ms"].is_i64());
+    }
+
+    #[test]
+    fn at_trace_only_what_is_not_the_runtimes_or_the_sdks_is_logged() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = subscriber(EnvFilter::new("trace,lambda_runtime=trace"), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::trace!(target: "lambda_runtime::layers::api_response", "secret");
+            tracing::trace!(target: "aws_smithy_runtime::client::orchestrator", "secret");
+            tracing::debug!(target: "lambda_runtime::runtime", "kept");
+            tracing::trace!(target: "my_function", "kept");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(
+            (text.matches("kept").count(), text.contains("secret")),
+            (2, false),
+            "{text}"
+        );
     }
 
     #[test]

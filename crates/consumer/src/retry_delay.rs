@@ -10,8 +10,8 @@ pub enum RetryDelay {
     /// After 1, 2, 4, … seconds by receive count, at most 15 minutes, half of it random.
     ///
     /// Best effort, by `ChangeMessageVisibility`; where that fails, the queue's visibility timeout
-    /// counts. Standard queues only: a FIFO group stays blocked until its *last* message in flight
-    /// is visible again, so a delay for each message would order nothing and gain nothing.
+    /// counts. On FIFO the messages of a group get one delay, by the count of the first that goes back:
+    /// SQS hands out none of a group while any of it is in flight, so its order does not depend on it.
     #[default]
     ByReceiveCount,
     /// When the queue's visibility timeout is over.
@@ -20,7 +20,8 @@ pub enum RetryDelay {
 
 /// Delays double from this one.
 const FIRST: Duration = Duration::from_secs(1);
-/// No delay is longer; SQS itself would allow twelve hours.
+/// No delay is longer; SQS itself would allow twelve hours from the receive on (Amazon SQS API
+/// Reference, `ChangeMessageVisibility`).
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// The delay after the `receive_count`th delivery, in whole seconds.

@@ -41,6 +41,10 @@ pub struct EventReport {
     pub event_type: Option<String>,
     /// The event's time, where it is a valid envelope.
     pub time: Option<Timestamp>,
+    /// The trace that it belongs to, as 32 hex digits, where its producer has one.
+    pub trace_id: Option<String>,
+    /// When it was settled, by the function's clock.
+    pub settled_at: Timestamp,
     /// What became of it.
     pub outcome: Outcome,
     /// Whether it makes its message go back to the queue. A message is acknowledged when this holds
@@ -89,6 +93,10 @@ impl EventReport {
             event_id: envelope.map(|envelope| envelope.id),
             event_type: envelope.map(|envelope| envelope.event_type.to_string()),
             time: envelope.map(|envelope| envelope.time),
+            trace_id: envelope
+                .and_then(|envelope| envelope.trace_parent.as_ref()?.as_str().split('-').nth(1))
+                .map(ToOwned::to_owned),
+            settled_at: Timestamp::now(),
             outcome: settled.outcome,
             is_failed: settled.is_failed,
             reason: settled.reason,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aws_lambda_events::event::sqs::SqsEvent;
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 use oncebox_consumer::{Outcome, RetryDelay};
 use uuid::Uuid;
@@ -127,47 +128,72 @@ async fn copies_of_a_dead_letter_in_one_batch_are_one_letter() {
     assert_eq!(queue.messages().await.len(), 1);
 }
 
+/// The messages of a receive as records of a batch from this queue.
+fn delivered(queue: &Queue, group: Option<&str>, received: &[aws_sdk_sqs::types::Message]) -> SqsEvent {
+    let (rest, name) = queue.url.rsplit_once('/').unwrap();
+    let account = rest.rsplit('/').next().unwrap();
+    let arn = format!("arn:aws:sqs:{}:{account}:{name}", crate::stack::env("AWS_REGION"));
+    let messages: Vec<Message> = received
+        .iter()
+        .map(|message| {
+            let message = Message::raw(Uuid::new_v4(), message.body().unwrap());
+            group.map_or(message.clone(), |group| message.in_group(group))
+        })
+        .collect();
+    let mut event = batch(&messages);
+    for (record, message) in event.records.iter_mut().zip(received) {
+        record.event_source_arn = Some(arn.clone());
+        record.receipt_handle.clone_from(&message.receipt_handle);
+    }
+    event
+}
+
+/// What is there within ten seconds; it stays hidden for ten minutes then.
+async fn receive(queue: &Queue) -> Vec<aws_sdk_sqs::types::Message> {
+    let receive = queue.client.receive_message().queue_url(&queue.url);
+    let receive = receive
+        .visibility_timeout(600)
+        .wait_time_seconds(10)
+        .max_number_of_messages(10);
+    receive.send().await.unwrap().messages.unwrap_or_default()
+}
+
 #[tokio::test]
 async fn a_retryable_failure_comes_back_after_its_delay_and_not_after_the_visibility_timeout() {
     let (tables, queue) = (Tables::new().await, Queue::new().await);
-    let consumer = tables
-        .builder()
-        .retry_delay(RetryDelay::ByReceiveCount)
-        .build()
-        .unwrap();
+    let builder = tables.builder().retry_delay(RetryDelay::ByReceiveCount);
+    let consumer = builder.build().unwrap();
     let message = Message::new(Act::Retry);
-    queue
-        .client
-        .send_message()
-        .queue_url(&queue.url)
-        .message_body(&message.body)
-        .send()
-        .await
-        .unwrap();
-    let receive = || {
-        queue
-            .client
-            .receive_message()
-            .queue_url(&queue.url)
-            .visibility_timeout(600)
-            .wait_time_seconds(10)
-    };
-    let first = receive().send().await.unwrap().messages.unwrap().remove(0);
-
-    let mut event = batch(&[message]);
-    let (account, name) = queue
-        .url
-        .rsplit_once('/')
-        .map(|(rest, name)| (rest.rsplit('/').next().unwrap(), name))
-        .unwrap();
-    event.records[0].event_source_arn = Some(format!(
-        "arn:aws:sqs:{}:{account}:{name}",
-        crate::stack::env("AWS_REGION")
-    ));
-    event.records[0].receipt_handle = first.receipt_handle;
-    consumer.settle_batch(event, &invocation()).await.unwrap();
-
+    let send = queue.client.send_message().queue_url(&queue.url);
+    send.message_body(&message.body).send().await.unwrap();
+    let first = receive(&queue).await;
+    let settled = consumer
+        .settle_batch(delivered(&queue, None, &first), &invocation())
+        .await;
+    assert_eq!(settled.unwrap().count(Outcome::Retryable), 1);
     // The first delay is one second; the receive waits for it.
-    let again = receive().send().await.unwrap().messages.unwrap_or_default();
-    assert_eq!(again.len(), 1);
+    assert_eq!(receive(&queue).await.len(), 1);
+}
+
+#[tokio::test]
+async fn on_fifo_a_group_that_goes_back_comes_again_whole_and_in_order_after_one_delay() {
+    let (tables, queue) = (Tables::new().await, Queue::fifo().await);
+    let builder = tables.builder().retry_delay(RetryDelay::ByReceiveCount);
+    let consumer = builder.build().unwrap();
+    let messages = [Act::Retry, Act::Succeed, Act::Succeed].map(Message::new);
+    for message in &messages {
+        let send = queue.client.send_message().queue_url(&queue.url);
+        let send = send.message_group_id("a").message_deduplication_id(&message.message_id);
+        send.message_body(&message.body).send().await.unwrap();
+    }
+    let first = receive(&queue).await;
+    assert_eq!(first.len(), 3);
+    let settled = consumer
+        .settle_batch(delivered(&queue, Some("a"), &first), &invocation())
+        .await;
+    assert_eq!(settled.unwrap().response().batch_item_failures.len(), 3);
+    let again = receive(&queue).await;
+    let bodies: Vec<&str> = again.iter().map(|message| message.body().unwrap()).collect();
+    let sent: Vec<&str> = messages.iter().map(|message| message.body.as_str()).collect();
+    assert_eq!(bodies, sent);
 }

@@ -21,6 +21,7 @@ pub(crate) struct Message {
     pub(crate) body: String,
     group: Option<String>,
     arn: &'static str,
+    receive_count: u32,
 }
 
 impl Message {
@@ -45,6 +46,7 @@ impl Message {
             body: body.into(),
             group: None,
             arn: STANDARD,
+            receive_count: 1,
         }
     }
 
@@ -57,6 +59,12 @@ impl Message {
     pub(crate) fn in_group(mut self, group: &str) -> Self {
         self.arn = FIFO;
         self.group = Some(group.to_owned());
+        self
+    }
+
+    /// As delivered for the `receive_count`th time.
+    pub(crate) fn at_delivery(mut self, receive_count: u32) -> Self {
+        self.receive_count = receive_count;
         self
     }
 
@@ -76,7 +84,7 @@ impl Message {
 
     fn record(&self) -> Value {
         let mut attributes = json!({
-            "ApproximateReceiveCount": "1", "SentTimestamp": "1767225600000",
+            "ApproximateReceiveCount": self.receive_count.to_string(), "SentTimestamp": "1767225600000",
             "SenderId": "AIDA", "ApproximateFirstReceiveTimestamp": "1767225600001",
         });
         if let Some(group) = &self.group {

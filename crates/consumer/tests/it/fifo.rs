@@ -1,6 +1,6 @@
 //! Order within a message group.
 
-use oncebox_consumer::Outcome;
+use oncebox_consumer::{Outcome, Reason};
 
 use crate::{
     delivery::{Message, deliver, outcomes, returned},
@@ -68,4 +68,44 @@ async fn a_group_id_on_a_standard_queue_orders_nothing() {
     ];
     let settled = deliver(&tables.consumer(), &messages).await;
     assert_eq!(outcomes(&settled), [Outcome::Retryable, Outcome::Done]);
+}
+
+#[tokio::test]
+async fn at_the_last_delivery_but_one_a_failing_head_is_set_aside_and_its_followers_survive() {
+    let (tables, queue) = (Tables::new().await, Queue::fifo().await);
+    let builder = tables.builder().dead_letter_queue(&queue.url).max_receive_count(5);
+    let consumer = builder.build().unwrap();
+    let messages = [
+        Message::new(Act::Retry).in_group("a"),
+        Message::new(Act::Succeed).in_group("a"),
+        Message::new(Act::Succeed).in_group("a"),
+    ];
+    let at = |count| messages.clone().map(|message| message.at_delivery(count));
+    let settled = deliver(&consumer, &at(3)).await;
+    let held = [Outcome::Retryable, Outcome::NotStarted, Outcome::NotStarted];
+    assert_eq!(outcomes(&settled), held, "there is time left");
+    assert!(queue.messages().await.is_empty());
+
+    let settled = deliver(&consumer, &at(4)).await;
+    assert_eq!(outcomes(&settled), [Outcome::Permanent, Outcome::Done, Outcome::Done]);
+    assert_eq!(settled.events[0].reason, Some(Reason::AttemptsExhausted));
+    assert_eq!(returned(&settled), [""; 0]);
+    let letters = queue.messages().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].body(), Some(messages[0].body.as_str()));
+    let said = |name: &str| letters[0].message_attributes().unwrap()[name].string_value().unwrap();
+    assert_eq!(said("oncebox-reason"), "attempts_exhausted");
+    assert_eq!(
+        (said("oncebox-error"), said("oncebox-receive-count")),
+        ("told to retry", "4")
+    );
+}
+
+#[tokio::test]
+async fn without_a_dead_letter_queue_the_redrive_policy_keeps_its_part() {
+    let tables = Tables::new().await;
+    let consumer = tables.builder().max_receive_count(2).build().unwrap();
+    let settled = deliver(&consumer, &[Message::new(Act::Retry).in_group("a").at_delivery(2)]).await;
+    assert_eq!(outcomes(&settled), [Outcome::Retryable]);
+    assert_eq!(returned(&settled).len(), 1);
 }
