@@ -137,6 +137,20 @@ impl PublishError {
         }
     }
 
+    /// The event's row was deleted while it waited: a partition that was dropped, a parked event that was skipped.
+    #[must_use]
+    pub fn gone() -> Self {
+        Self::of_entry("Gone", "the event's row is gone".to_owned())
+    }
+
+    /// The message's payload is not in memory.
+    pub(crate) fn unloaded() -> Self {
+        Self {
+            class: FailureClass::Transient,
+            ..Self::of_entry("Unloaded", "the payload was not loaded".to_owned())
+        }
+    }
+
     /// The message is larger than its target takes.
     fn oversize(problem: &str) -> Self {
         Self::of_entry(Self::OVERSIZE, format!("the message {problem}"))

@@ -136,7 +136,7 @@ pub async fn edit(
     let row = sqlx::query(
         "update oncebox.parked p
          set data = coalesce($3::text::jsonb, p.data), headers = (p.headers - $4::text[]) || $5::text::jsonb,
-             edited_at = now()
+             edited_at = now(), edits = p.edits + 1
          from oncebox.parked before
          where p.sink = $1 and p.seq = $2 and before.sink = p.sink and before.seq = p.seq
          returning p.seq, p.key, octet_length(before.data::text)::bigint as bytes_before,

@@ -33,8 +33,8 @@ const PAGE: PageLimits = PageLimits {
 const SCANNED: Seq = 20_000;
 /// Most events on their way at once, those that wait behind a stuck one included.
 const MAX_ON_WAY: usize = 10_000;
-/// Most bytes of messages that wait to be sent; one page more may be read on top.
-const MAX_QUEUED_BYTES: usize = 24 * 1024 * 1024;
+/// Most bytes of messages on their way; one page more may be read on top.
+const MAX_HELD_BYTES: usize = 24 * 1024 * 1024;
 /// So many refusals are the target's fault, and not that of single events.
 const MAX_REFUSED: usize = 1_000;
 /// Time between two reports.
@@ -250,7 +250,7 @@ impl<P: Publisher> Flow<P> {
     }
 
     fn has_room(&self) -> bool {
-        self.tally.on_way() < MAX_ON_WAY && self.dispatch.queued_bytes() < MAX_QUEUED_BYTES
+        self.tally.on_way() < MAX_ON_WAY && self.dispatch.held_bytes() < MAX_HELD_BYTES
     }
 
     /// Starts to read a page when the last one has gone and nothing is read already.

@@ -7,7 +7,6 @@ use crate::{
     publish::PublishError,
     sink::{
         dispatch::{Refused, Settled},
-        entry::Item as _,
         outgoing::Outgoing,
     },
 };
@@ -98,8 +97,8 @@ impl Tally {
         for event in followers.iter().chain([&event]) {
             self.on_way.remove(&event.seq);
         }
-        if let Some(lane) = event.lane() {
-            self.stopped_keys.insert(lane.to_owned());
+        if let Some(key) = event.key() {
+            self.stopped_keys.insert(key.to_owned());
         }
         if self.told.len() < TOLD {
             self.told.push(RefusedEvent {

@@ -13,6 +13,12 @@ use crate::{
     telemetry::traces::SinkTraces,
 };
 
+/// Most bytes of events in flight: a request may be started below it. The client holds a written form of
+/// each besides, so that this counts about three times.
+const MAX_IN_FLIGHT_BYTES: usize = 12 * 1024 * 1024;
+/// So many events may give up their payload while nothing at all is confirmed.
+const MAX_UNLOADED: usize = 1_000;
+
 /// A request's task panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a request's task panicked")]
@@ -60,7 +66,10 @@ pub struct Dispatch<P> {
     gather: Option<Gather<Outgoing>>,
     lanes: Lanes<Outgoing>,
     requests: JoinSet<Answer>,
+    in_flight_bytes: usize,
     concurrency: Concurrency,
+    /// Whether something was confirmed since what waits was last unloaded.
+    is_flowing: bool,
 }
 
 impl<P: Publisher> Dispatch<P> {
@@ -72,6 +81,8 @@ impl<P: Publisher> Dispatch<P> {
             gather: sink.bundle.map(Gather::new),
             lanes: Lanes::new(sink.bundle.map(|bundle| bundle.size)),
             requests: JoinSet::new(),
+            in_flight_bytes: 0,
+            is_flowing: true,
             concurrency: Concurrency::new(sink.max_in_flight),
             sink,
         }
@@ -102,6 +113,7 @@ impl<P: Publisher> Dispatch<P> {
             if batch.is_empty() {
                 break;
             }
+            self.in_flight_bytes += batch.iter().map(Entry::held_bytes).sum::<usize>();
             let sink = Arc::clone(&self.sink);
             self.requests.spawn(async move {
                 let begin = Instant::now();
@@ -146,6 +158,7 @@ impl<P: Publisher> Dispatch<P> {
         let (now, was_alone) = (Instant::now(), batch.len() == 1);
         let sent = batch.iter().map(Entry::len).sum();
         let bytes = batch.iter().map(Entry::bytes).sum();
+        self.in_flight_bytes -= batch.iter().map(Entry::held_bytes).sum::<usize>();
         self.sink.metrics.request(took, batch.len(), sent, bytes);
         let mut settled = Settled {
             confirmed: Vec::with_capacity(sent),
@@ -158,6 +171,7 @@ impl<P: Publisher> Dispatch<P> {
             match results.next().unwrap_or_else(|| Err(PublishError::unanswered())) {
                 Ok(()) => {
                     self.sink.metrics.published(entry.len());
+                    self.is_flowing = true;
                     self.lanes.settle(&entry);
                     settled.confirmed.extend(entry.into_items());
                 }
@@ -194,7 +208,7 @@ impl<P: Publisher> Dispatch<P> {
                 return;
             }
             let mut followers = self.lanes.close(&entry);
-            if let (Some(gather), Some(lane)) = (&mut self.gather, entry.lane()) {
+            if let (true, Some(gather), Some(lane)) = (entry.is_ordered(), &mut self.gather, entry.lane()) {
                 followers.extend(gather.close(lane));
             }
             settled.refused.extend(entry.into_items().map(|event| Refused {
@@ -229,23 +243,19 @@ impl<P: Publisher> Dispatch<P> {
         self.requests.len()
     }
 
-    /// Whether another request may be started, as far as their number goes.
+    /// Whether another request may be started, as far as the number and the size of those that are out go.
     #[must_use]
     pub fn has_free_request(&self) -> bool {
         self.requests.len() < self.concurrency.limit()
+            && (self.requests.is_empty() || self.in_flight_bytes < MAX_IN_FLIGHT_BYTES)
     }
 
-    /// Whether an event could be sent at once, and only the lease forbids it.
-    #[must_use]
-    pub fn is_held_by_lease(&self) -> bool {
-        self.lanes.ready() > 0 && !self.lease.may_send()
-    }
-
-    /// When a bundle or a failed entry is due.
+    /// When a bundle or a failed entry is due; a failed entry is not while nothing may be sent.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         let gathered = self.gather.as_ref().and_then(Gather::next_due);
-        let retry = self.lanes.next_retry().filter(|_| self.has_free_request());
+        let may_send = self.has_free_request() && self.lease.may_send();
+        let retry = self.lanes.next_retry().filter(|_| may_send);
         gathered.into_iter().chain(retry).min()
     }
 
@@ -255,10 +265,57 @@ impl<P: Publisher> Dispatch<P> {
         self.lanes.queued() + self.gather.as_ref().map_or(0, Gather::queued)
     }
 
-    /// Bytes of the events that wait to be sent.
+    /// Bytes of all events that are held here: those that wait and those that are in flight.
     #[must_use]
-    pub fn queued_bytes(&self) -> usize {
-        self.lanes.queued_bytes()
+    pub fn held_bytes(&self) -> usize {
+        self.lanes.queued_bytes() + self.gather.as_ref().map_or(0, Gather::queued_bytes) + self.in_flight_bytes
+    }
+
+    /// Lets what waits for its turn or its retry give up its payload, if it takes `bytes` or more and
+    /// nothing else can be sent: so it holds up nobody else for want of room. Not while nothing at all is
+    /// confirmed: then everything waits, and to read more would help nobody.
+    pub fn unload_blocked(&mut self, bytes: usize) {
+        let is_starving = self.lanes.ready() == 0 && self.has_free_request();
+        let may_unload = self.is_flowing || self.lanes.unloaded() < MAX_UNLOADED;
+        if is_starving && may_unload && self.lanes.blocked_bytes() >= bytes {
+            self.lanes.unload();
+            self.is_flowing = false;
+        }
+    }
+
+    /// Whether an event's turn has come whose payload was given up.
+    #[must_use]
+    pub fn wants_load(&self) -> bool {
+        self.lanes.wants_load()
+    }
+
+    /// The events whose payload is to be loaded next, at most `max_events` of `max_bytes`.
+    #[must_use]
+    pub fn wanted(&self, max_events: usize, max_bytes: usize) -> Vec<&Outgoing> {
+        self.lanes.wanted(max_events, max_bytes)
+    }
+
+    /// Lets `load` give events their content again.
+    pub fn load(&mut self, load: impl FnMut(&mut Outgoing)) {
+        self.lanes.load(load);
+    }
+
+    /// Whether the lease allows to start a request now.
+    #[must_use]
+    pub fn may_send(&self) -> bool {
+        self.lease.may_send()
+    }
+
+    /// Whether an event waits that has its payload.
+    #[must_use]
+    pub fn has_something_to_send(&self) -> bool {
+        self.queued() > self.lanes.unloaded()
+    }
+
+    /// Every event that waits to be sent, in no order.
+    pub fn waiting(&self) -> impl Iterator<Item = &Outgoing> {
+        let gathered = self.gather.iter().flat_map(Gather::items);
+        self.lanes.items().chain(gathered)
     }
 
     /// Entries that wait for nothing but a free request.
@@ -301,8 +358,8 @@ fn trace(traces: &SinkTraces, batch: &[Entry<Outgoing>], results: &[Result<(), P
 
 /// The message of an entry: an event's own, or the bundle of several.
 fn message(entry: &Entry<Outgoing>) -> Result<Arc<Message>, PublishError> {
-    let messages: Result<Vec<&Arc<Message>>, &PublishError> = entry.items().map(Outgoing::message).collect();
-    match messages.map_err(Clone::clone)?.as_slice() {
+    let messages: Result<Vec<&Arc<Message>>, PublishError> = entry.items().map(Outgoing::message).collect();
+    match messages?.as_slice() {
         [one] => Ok(Arc::clone(one)),
         several => {
             let several: Vec<Arc<Message>> = several.iter().map(|message| Arc::clone(message)).collect();
@@ -345,3 +402,6 @@ impl Failures {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

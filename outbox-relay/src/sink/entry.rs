@@ -4,8 +4,10 @@ use crate::publish::BatchLimits;
 
 /// An event on its way, as the lanes see it.
 pub trait Item {
-    /// The lane whose order the event keeps; `None` for no order.
+    /// The lane that the event goes in: one request of a lane is out at a time. `None` for none.
     fn lane(&self) -> Option<&str>;
+    /// Whether the event keeps its place in its lane.
+    fn is_ordered(&self) -> bool;
     /// What the event takes of a request, in bytes.
     fn bytes(&self) -> usize;
     /// What the event holds in memory, in bytes: more than it takes of a request where its data goes by
@@ -15,6 +17,12 @@ pub trait Item {
     fn group(&self) -> &str;
     /// Whether the event may share a message with others.
     fn may_be_bundled(&self) -> bool;
+    /// What the event holds in memory when it is not unloaded, in bytes.
+    fn loaded_bytes(&self) -> usize;
+    /// Gives up the payload, if it can be had again.
+    fn unload(&mut self);
+    /// Whether the payload was given up.
+    fn is_unloaded(&self) -> bool;
 }
 
 /// One event, or a bundle of events of one group, which fail and arrive together.
@@ -42,10 +50,22 @@ impl<T: Item> Entry<T> {
         }
     }
 
-    /// The lane whose order the entry keeps.
+    /// The lane that the entry goes in.
     #[must_use]
     pub fn lane(&self) -> Option<&str> {
         self.first.lane()
+    }
+
+    /// Whether the entry keeps its place in its lane.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        self.first.is_ordered()
+    }
+
+    /// Whether the payload of one of its events was given up.
+    #[must_use]
+    pub fn is_unloaded(&self) -> bool {
+        self.items().any(Item::is_unloaded)
     }
 
     /// What the entry takes of a request, in bytes, at most: a bundle's attributes are counted with
@@ -73,6 +93,16 @@ impl<T: Item> Entry<T> {
         std::iter::once(&self.first).chain(&self.rest)
     }
 
+    /// Its events, in order. Whoever changes what one of them takes of a request calls [`Entry::weigh`].
+    pub(super) fn items_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        std::iter::once(&mut self.first).chain(&mut self.rest)
+    }
+
+    /// Sums up anew what the entry takes of a request.
+    pub(super) fn weigh(&mut self) {
+        self.bytes = self.items().map(Item::bytes).sum();
+    }
+
     /// Its events, in order.
     pub fn into_items(self) -> impl Iterator<Item = T> {
         std::iter::once(self.first).chain(self.rest)
@@ -88,6 +118,7 @@ impl<T: Item> Entry<T> {
             && may_be_bundled
             && self.first.group() == next.first.group()
             && self.first.lane() == next.first.lane()
+            && self.first.is_ordered() == next.first.is_ordered()
             && self.len() + next.len() <= limits.max_entries
             && self.bytes + next.bytes <= limits.max_bytes
     }

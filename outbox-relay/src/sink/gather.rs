@@ -27,6 +27,7 @@ pub struct Gather<T> {
     /// The open bundles by when they have to go; the number keeps equal times apart.
     due: BTreeMap<(Instant, u64), String>,
     next_number: u64,
+    bytes: usize,
 }
 
 impl<T: Item> Gather<T> {
@@ -38,6 +39,7 @@ impl<T: Item> Gather<T> {
             open: HashMap::new(),
             due: BTreeMap::new(),
             next_number: 0,
+            bytes: 0,
         }
     }
 
@@ -46,24 +48,25 @@ impl<T: Item> Gather<T> {
     pub fn push(&mut self, item: T, now: Instant) -> Vec<Entry<T>> {
         let mut ready = Vec::new();
         let group = item.group().to_owned();
+        self.bytes += item.held_bytes();
         let mut entry = Entry::of(item);
         if let Some((mut open, key)) = self.open.remove(&group) {
             self.due.remove(&key);
             if open.may_take(&entry, self.limits.size) {
                 open.take(entry);
                 if self.is_full(&open) {
-                    ready.push(open);
+                    self.give(open, &mut ready);
                 } else {
                     self.due.insert(key, group.clone());
                     self.open.insert(group, (open, key));
                 }
                 return ready;
             }
-            ready.push(open);
+            self.give(open, &mut ready);
         }
         let is_single = entry.items().any(|item| !item.may_be_bundled());
         if is_single || self.is_full(&entry) {
-            ready.push(entry);
+            self.give(entry, &mut ready);
             return ready;
         }
         entry.alone = false;
@@ -81,7 +84,9 @@ impl<T: Item> Gather<T> {
             && first.key().0 <= now
         {
             let group = first.remove();
-            ready.extend(self.open.remove(&group).map(|(entry, _)| entry));
+            if let Some((entry, _)) = self.open.remove(&group) {
+                self.give(entry, &mut ready);
+            }
         }
         ready
     }
@@ -98,17 +103,34 @@ impl<T: Item> Gather<T> {
         self.open.values().map(|(entry, _)| entry.len()).sum()
     }
 
-    /// Takes the events of a lane out: they follow one that will not be sent.
+    /// Bytes of memory that the events take that are held here.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Every event that is held here, in no order.
+    pub fn items(&self) -> impl Iterator<Item = &T> {
+        self.open.values().flat_map(|(entry, _)| entry.items())
+    }
+
+    /// Takes the ordered events of a lane out: they follow one that will not be sent.
     pub fn close(&mut self, lane: &str) -> Vec<T> {
         match self.open.get(lane) {
-            Some((entry, _)) if entry.lane() == Some(lane) => {}
+            Some((entry, _)) if entry.lane() == Some(lane) && entry.is_ordered() => {}
             _ => return Vec::new(),
         }
         let Some((entry, key)) = self.open.remove(lane) else {
             return Vec::new();
         };
         self.due.remove(&key);
+        self.bytes -= entry.held_bytes();
         entry.into_items().collect()
+    }
+
+    fn give(&mut self, entry: Entry<T>, ready: &mut Vec<Entry<T>>) {
+        self.bytes -= entry.held_bytes();
+        ready.push(entry);
     }
 
     fn is_full(&self, entry: &Entry<T>) -> bool {
@@ -128,6 +150,9 @@ mod tests {
         fn lane(&self) -> Option<&str> {
             Some(self.1)
         }
+        fn is_ordered(&self) -> bool {
+            true
+        }
         fn bytes(&self) -> usize {
             self.2
         }
@@ -139,6 +164,13 @@ mod tests {
         }
         fn may_be_bundled(&self) -> bool {
             self.2 < 100
+        }
+        fn loaded_bytes(&self) -> usize {
+            self.2
+        }
+        fn unload(&mut self) {}
+        fn is_unloaded(&self) -> bool {
+            false
         }
     }
 
@@ -169,7 +201,10 @@ mod tests {
             [[2], [5]],
             "too large together, full by itself"
         );
-        assert_eq!((gather.queued(), gather.next_due()), (0, None));
+        assert_eq!(
+            (gather.queued(), gather.queued_bytes(), gather.next_due()),
+            (0, 0, None)
+        );
     }
 
     #[test]
@@ -198,6 +233,9 @@ mod tests {
         gather.push(Event(1, "a", 1), now);
         gather.push(Event(2, "b", 1), now);
         assert_eq!(gather.close("a"), [Event(1, "a", 1)]);
-        assert_eq!((gather.close("a").len(), gather.queued()), (0, 1));
+        assert_eq!(
+            (gather.close("a").len(), gather.queued(), gather.queued_bytes()),
+            (0, 1, 1)
+        );
     }
 }

@@ -5,12 +5,16 @@ use std::collections::HashSet;
 use crate::{
     log::{
         Seq,
-        parked::{Changes, ParkedClass, Refusal},
+        parked::{Changes, Edition, ParkedClass, Refusal},
     },
     publish::PublishError,
 };
 
 /// The changes that the next save writes, and what they mean for events that are read meanwhile.
+///
+/// A key is held here from the refusal of one of its events until a save begins that writes it. What the
+/// loop gets in that time (a page, retries, events that were held for a save) was read before, so the
+/// database could not tell. From then on the database tells.
 #[derive(Debug)]
 pub(super) struct Parking {
     changes: Changes,
@@ -20,6 +24,8 @@ pub(super) struct Parking {
     pub(super) any: bool,
     /// Parked events that are on their way again, until what became of them is written.
     loaded: HashSet<Seq>,
+    /// Whether it was seen to what an earlier relay was sending when it ended.
+    is_swept: bool,
 }
 
 impl Parking {
@@ -29,40 +35,58 @@ impl Parking {
             keys: HashSet::new(),
             any,
             loaded: HashSet::new(),
+            is_swept: false,
         }
     }
 
     /// An event of the log will not be accepted.
-    pub(super) fn refuse(&mut self, seq: Seq, lane: Option<&str>, error: &PublishError, attempts: u32) {
-        self.note_key(lane);
+    pub(super) fn refuse(&mut self, seq: Seq, key: Option<&str>, error: &PublishError, attempts: u32) {
+        self.note_key(key);
         self.changes.refused.push(refusal(seq, error, attempts));
     }
 
-    /// An event of the log stands behind a parked one of its lane.
-    pub(super) fn follow(&mut self, seq: Seq, lane: Option<&str>) {
-        self.note_key(lane);
+    /// An event of the log stands behind a parked one of its key.
+    pub(super) fn follow(&mut self, seq: Seq, key: Option<&str>) {
+        self.note_key(key);
         self.changes.followers.push(seq);
     }
 
-    /// A parked event was sent again and confirmed.
-    pub(super) fn confirm(&mut self, seq: Seq) {
-        self.changes.confirmed.push(seq);
+    /// A parked event is about to be sent again, and never a second time.
+    pub(super) fn take_off(&mut self, seq: Seq, edition: Edition) {
+        self.changes.taken.push((seq, edition));
+    }
+
+    /// A parked event was sent again, and will not be once more.
+    pub(super) fn settle(&mut self, seq: Seq, edition: Edition) {
+        self.changes.settled.push((seq, edition));
     }
 
     /// A parked event was sent again and refused again.
-    pub(super) fn refuse_again(&mut self, seq: Seq, error: &PublishError, attempts: u32) {
-        self.changes.refused_again.push(refusal(seq, error, attempts));
+    pub(super) fn refuse_again(
+        &mut self,
+        seq: Seq,
+        edition: Edition,
+        key: Option<&str>,
+        error: &PublishError,
+        attempts: u32,
+    ) {
+        self.note_key(key);
+        self.changes
+            .refused_again
+            .push((refusal(seq, error, attempts), edition));
     }
 
-    /// A parked event was to be sent again, but one before it was refused again.
-    pub(super) fn put_back(&mut self, seq: Seq) {
+    /// A parked event was to be sent again, but one before it was refused again, or the end came first.
+    pub(super) fn put_back(&mut self, seq: Seq, key: Option<&str>) {
+        self.note_key(key);
+        self.changes.taken.retain(|(taken, _)| *taken != seq);
         self.changes.returned.push(seq);
     }
 
-    /// Whether an event of this lane that is read now has to be parked, as far as is known here: the
-    /// database knows of what was written earlier.
-    pub(super) fn holds(&self, lane: &str) -> bool {
-        self.keys.contains(lane)
+    /// Whether an event of this key that was read has to be parked, as far as is known here: the
+    /// database knows of what was written before the event was read.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        self.keys.contains(key)
     }
 
     /// Notes parked events that are on their way again.
@@ -70,9 +94,25 @@ impl Parking {
         self.loaded.extend(seqs);
     }
 
+    /// Notes that a parked event that was read is not on its way: it was edited or taken back meanwhile.
+    pub(super) fn leave(&mut self, seq: Seq) {
+        self.loaded.remove(&seq);
+    }
+
     /// The parked events that are on their way again.
     pub(super) fn loaded(&self) -> Vec<Seq> {
         self.loaded.iter().copied().collect()
+    }
+
+    /// Notes how many events are being sent, as the table says, and sees once to those that an earlier
+    /// relay has left like that. Returns whether there are any.
+    pub(super) fn sweep(&mut self, sending: i64, shards: &[i16]) -> bool {
+        // Only at first is none of them this pipeline's own.
+        let is_left = !std::mem::replace(&mut self.is_swept, true) && sending > 0;
+        if is_left {
+            self.changes.unattended = shards.to_vec();
+        }
+        is_left
     }
 
     pub(super) fn has_changes(&self) -> bool {
@@ -83,7 +123,7 @@ impl Parking {
         self.changes.len()
     }
 
-    /// Takes what has to be written. The caller writes it, and reads no page until that is done.
+    /// Takes what has to be written. The caller writes it, and reads nothing until that is done.
     pub(super) fn take(&mut self) -> Changes {
         self.keys.clear();
         std::mem::take(&mut self.changes)
@@ -91,18 +131,19 @@ impl Parking {
 
     /// Notes that changes were written.
     pub(super) fn written(&mut self, changes: &Changes) {
-        let refused = changes.refused_again.iter().map(|refusal| &refusal.seq);
-        for seq in changes.confirmed.iter().chain(&changes.returned).chain(refused) {
+        let refused = changes.refused_again.iter().map(|(refusal, _)| &refusal.seq);
+        let settled = changes.settled.iter().map(|(seq, _)| seq);
+        for seq in settled.chain(&changes.returned).chain(refused) {
             self.loaded.remove(seq);
         }
     }
 
-    fn note_key(&mut self, lane: Option<&str>) {
+    fn note_key(&mut self, key: Option<&str>) {
         self.any = true;
-        if let Some(lane) = lane
-            && !self.keys.contains(lane)
+        if let Some(key) = key
+            && !self.keys.contains(key)
         {
-            self.keys.insert(lane.to_owned());
+            self.keys.insert(key.to_owned());
         }
     }
 }

@@ -5,25 +5,31 @@
 //! something that is due, the end.
 
 mod drain;
+mod giving_up;
 mod job;
+mod next;
 mod outcome;
+mod passed;
 mod poll;
 mod saving;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    job::{Desk, Done, Job, Subject},
-    poll::{LONGEST, Pace, Poll},
+    job::{Desk, Done, Subject},
+    passed::Passed,
+    poll::{Pace, Poll},
     saving::Saving,
 };
 use super::{
     Guarantee, Sink,
     dispatch::{Answer, Dispatch, Panicked},
-    entry::Item as _,
     outgoing::{Draft, Origin, Outgoing},
     parking::Parking,
     reader::{Found, PageWanted, Reader},
@@ -33,22 +39,11 @@ use crate::{
     lease::term::Lease,
     log::{
         Seq,
-        page::PageLimits,
+        parked::{Count, Edition},
         store::{Claim, StoreError},
     },
     publish::Publisher,
 };
-
-/// Most bytes of messages that wait to be sent; one page more may be read on top.
-const MAX_QUEUED_BYTES: usize = 24 * 1024 * 1024;
-const PAGE: PageLimits = PageLimits {
-    span: 1_000,
-    max_bytes: 4 * 1024 * 1024,
-};
-/// How often it is asked whether parked events are to be sent again, where there are any.
-const ASK_FOR_RETRIES: Duration = Duration::from_millis(500);
-/// Most parked events that are on their way again at once.
-const MAX_LOADED: usize = 2_000;
 
 /// Why a pipeline ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +110,7 @@ pub async fn run<P: Publisher>(
         sink: Arc::clone(&sink),
         shards: reader.shards(),
     };
+    let shards = subject.shards.clone();
     let mut pipeline = Pipeline {
         dispatch: Dispatch::new(Arc::clone(&sink), lease),
         // What earlier holders have parked shows with the first answer.
@@ -122,16 +118,24 @@ pub async fn run<P: Publisher>(
         held: Vec::new(),
         saving_held: Vec::new(),
         reader,
+        shards,
         desk: Desk::new(connection, subject),
         poll: Poll::new(),
         pace: Pace::new(),
         saving: Saving::new(),
+        passed: Passed::default(),
         high: 0,
         has_read: false,
         ask_for_retries: Instant::now(),
+        measure: Instant::now(),
+        has_loaded: false,
+        drains_until: None,
         sink,
     };
     let result = pipeline.work(end).await;
+    if let Err(error) = &result {
+        pipeline.give_up(error).await;
+    }
     // A successor of this pipeline must not send while an answer of ours is still out.
     pipeline.dispatch.ended().await;
     let is_clean = result?;
@@ -144,6 +148,7 @@ pub async fn run<P: Publisher>(
 struct Pipeline<P> {
     sink: Arc<Sink<P>>,
     reader: Reader,
+    shards: Vec<i16>,
     dispatch: Dispatch<P>,
     parking: Parking,
     /// Events that are sent once the cursor has moved over them (at most once).
@@ -154,11 +159,18 @@ struct Pipeline<P> {
     poll: Poll,
     pace: Pace,
     saving: Saving,
-    /// The end of the log at the last look.
+    passed: Passed,
+    /// The end of the log, as far as it is known.
     high: Seq,
     /// Whether a page was read, or there was none to read.
     has_read: bool,
     ask_for_retries: Instant,
+    /// When the log is to be measured, should nothing be read until then.
+    measure: Instant,
+    /// Whether the last job loaded payloads again: then reading has its turn.
+    has_loaded: bool,
+    /// The end of the drain, once it has begun.
+    drains_until: Option<Instant>,
 }
 
 enum Woken {
@@ -174,6 +186,7 @@ impl<P: Publisher> Pipeline<P> {
                 self.settle(answer?);
             }
             self.dispatch.send();
+            self.make_room();
             if self.desk.is_idle()
                 && let Some(job) = self.next_job()
             {
@@ -201,77 +214,6 @@ impl<P: Publisher> Pipeline<P> {
         }
     }
 
-    fn next_wake(&self) -> Instant {
-        // The lease, or room that a filter's next page finds: looked at again soon enough.
-        let mut wake = Instant::now() + LONGEST;
-        if self.desk.is_idle() {
-            if self.has_room() {
-                wake = wake.min(self.pace.next);
-            }
-            wake = self
-                .saving
-                .due(|| self.reader.has_moved())
-                .map_or(wake, |due| wake.min(due));
-            if self.parking.any {
-                wake = wake.min(self.ask_for_retries);
-            }
-        }
-        if !self.dispatch.is_held_by_lease() {
-            wake = self.dispatch.next_due().map_or(wake, |due| wake.min(due));
-        }
-        wake
-    }
-
-    /// What to do with the database next: write what is due, send again what was parked, read on,
-    /// look for more.
-    fn next_job(&mut self) -> Option<Job> {
-        let now = Instant::now();
-        if self
-            .saving
-            .due(|| self.reader.has_moved())
-            .is_some_and(|due| due <= now)
-        {
-            return Some(self.save());
-        }
-        if self.parking.any && self.ask_for_retries <= now {
-            self.ask_for_retries = now + ASK_FOR_RETRIES;
-            let loaded = self.parking.loaded();
-            if loaded.len() < MAX_LOADED && !self.parking.has_changes() {
-                return Some(Job::Retries { loaded });
-            }
-        }
-        if !self.has_room() {
-            return None;
-        }
-        let is_due = self.pace.next <= now && self.reader.wants_look();
-        match self.reader.next_page() {
-            Some(wanted) if !is_due => Some(self.page(wanted)),
-            _ if is_due => Some(Job::Look(self.poll)),
-            _ => None,
-        }
-    }
-
-    fn page(&self, wanted: PageWanted) -> Job {
-        let room = self.sink.max_window.saturating_sub(self.reader.len());
-        let limits = PageLimits {
-            span: PAGE.span.min(Seq::try_from(room).unwrap_or(PAGE.span)),
-            ..PAGE
-        };
-        Job::Page {
-            wanted: Box::new(wanted),
-            limits,
-            ask_parked: self.parking.any,
-        }
-    }
-
-    fn save(&mut self) -> Job {
-        self.saving.begins();
-        let changes = self.parking.take();
-        let claims = self.reader.places(&self.sink.name, !changes.is_empty());
-        self.saving_held.append(&mut self.held);
-        Job::Save { claims, changes }
-    }
-
     fn take(&mut self, done: Done) {
         match done {
             Done::Looked(poll, horizon) => {
@@ -296,35 +238,28 @@ impl<P: Publisher> Pipeline<P> {
                 self.read(&wanted, &found, drafts, read_to, &parked_keys);
                 self.note_read();
             }
-            Done::Saved { claims, changes } => {
+            Done::Saved { claims, changes, taken } => {
                 self.parking.written(&changes);
                 self.reader.saved(claims);
-                for event in self.saving_held.drain(..) {
-                    self.dispatch.push(event);
-                }
+                self.release(&taken.into_iter().collect());
             }
-            Done::Retries { drafts, parked } => {
-                self.sink.metrics.parked(parked);
-                self.parking.any = parked > 0 || self.parking.has_changes();
-                self.parking.load(drafts.iter().map(Draft::seq));
-                for draft in drafts {
-                    self.dispatch
-                        .push(draft.outgoing(Origin::Parked, self.sink.keeps_order));
-                }
-            }
+            Done::Retries { drafts, count } => self.send_again(drafts, count),
+            Done::Loaded { asked, drafts } => self.loaded(&asked, drafts),
+            Done::Measured(high) => self.high = self.high.max(high),
         }
     }
 
     fn read(&mut self, wanted: &PageWanted, found: &[Found], drafts: Vec<Draft>, read_to: Seq, parked_keys: &[String]) {
         let parked_keys: HashSet<&str> = parked_keys.iter().map(String::as_str).collect();
         let tickets = self.reader.read(wanted, found, read_to);
-        for (ticket, draft) in tickets.into_iter().zip(drafts) {
+        for ((ticket, draft), found) in tickets.into_iter().zip(drafts).zip(found) {
             let event = draft.outgoing(Origin::Log(ticket), self.sink.keeps_order);
-            let is_behind = |lane: &str| parked_keys.contains(lane) || self.parking.holds(lane);
-            if event.lane().is_some_and(is_behind) {
+            let is_behind = |key: &str| parked_keys.contains(key) || self.parking.holds(key);
+            if event.key().is_some_and(is_behind) {
                 self.follow(&event);
             } else if self.sink.guarantee == Guarantee::AtMostOnce {
                 self.reader.settle(ticket);
+                self.passed.begin(found.seq, found.time_micros);
                 self.held.push(event.settled());
                 self.saving.hurry();
             } else {
@@ -341,18 +276,68 @@ impl<P: Publisher> Pipeline<P> {
         }
     }
 
-    /// Whether another page may be read: bounded events, bytes and runs, whatever the backlog.
-    fn has_room(&self) -> bool {
-        let enough_to_send = self.sink.max_in_flight * self.sink.limits.max_entries + PAGE.span.unsigned_abs() as usize;
-        self.reader.len() < self.sink.max_window
-            && self.parking.changes() < self.sink.max_window
-            && self.dispatch.queued_bytes() < MAX_QUEUED_BYTES
-            && self.dispatch.ready() < enough_to_send
-            && self.held.is_empty()
+    /// Lets parked events go again. One before them may have been refused since they were read: then
+    /// they stay, as the save that writes it will leave them.
+    fn send_again(&mut self, drafts: Vec<(Draft, Edition)>, count: Count) {
+        self.sink.metrics.parked(count.parked);
+        if self.parking.sweep(count.sending, &self.shards) {
+            self.saving.hurry();
+        }
+        self.parking.any = count.parked > 0 || self.parking.has_changes();
+        for (draft, edition) in drafts {
+            let event = draft.outgoing(Origin::Parked(edition), self.sink.keeps_order);
+            if event.key().is_some_and(|key| self.parking.holds(key)) {
+                continue;
+            }
+            self.parking.load([event.seq]);
+            if self.sink.guarantee == Guarantee::AtMostOnce {
+                self.parking.take_off(event.seq, edition);
+                self.held.push(event);
+                self.saving.hurry();
+            } else {
+                self.dispatch.push(event);
+            }
+        }
     }
 
+    /// Lets go what waited for the save that has just ended. Those behind an event that was refused while
+    /// it was under way are set aside with it.
+    fn release(&mut self, taken: &HashSet<Seq>) {
+        for event in std::mem::take(&mut self.saving_held) {
+            if matches!(event.origin, Origin::Parked(_)) && !taken.contains(&event.seq) {
+                self.parking.leave(event.seq);
+            } else if event.key().is_some_and(|key| self.parking.holds(key)) {
+                self.follow(&event);
+            } else {
+                self.dispatch.push(event);
+            }
+        }
+    }
+
+    fn loaded(&mut self, asked: &[Seq], drafts: Vec<(Draft, Option<Edition>)>) {
+        let asked: HashSet<Seq> = asked.iter().copied().collect();
+        let drafts = drafts
+            .into_iter()
+            .map(|(draft, edition)| (draft.seq(), (draft, edition)));
+        let mut drafts: HashMap<Seq, (Draft, Option<Edition>)> = drafts.collect();
+        self.dispatch.load(|event| match drafts.remove(&event.seq) {
+            Some((draft, edition)) => event.load(draft, edition),
+            None if asked.contains(&event.seq) => event.lose(),
+            None => {}
+        });
+    }
+
+    /// Tells how far behind the sink is: what the cursor has passed before it was sent counts too.
     fn report(&self) {
-        let behind = self.high.saturating_sub(self.reader.published_to(self.high)).max(0);
-        self.sink.metrics.lag(behind, self.reader.oldest_micros());
+        let published_to = self.reader.published_to(self.high);
+        let unsent = self.passed.oldest();
+        let published_to = unsent.map_or(published_to, |(seq, _)| published_to.min(seq - 1));
+        let behind = self.high.saturating_sub(published_to).max(0);
+        let oldest = self
+            .reader
+            .oldest_micros()
+            .into_iter()
+            .chain(unsent.map(|(_, time)| time));
+        self.sink.metrics.lag(behind, oldest.min());
     }
 }

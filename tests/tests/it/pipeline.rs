@@ -1,5 +1,10 @@
 //! The relay's loop on a real Postgres, with a target in memory that does as it is told.
 
+mod at_most_once;
+mod parking;
+mod room;
+mod stage;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,

@@ -3,26 +3,38 @@
 use super::{Claim, StoreError};
 use crate::{
     database::{session::Session, statement::statement},
-    log::parked::{self, Changes},
+    log::{
+        Seq,
+        parked::{self, Changes},
+    },
 };
 
 /// Writes the places that the claims' shards have reached, and with them what has become of events
 /// that were not published: all of it or none. `claims` names all shards that the changes are about.
+/// Returns which of the parked events that were to be taken may be sent.
 ///
 /// # Errors
 /// [`StoreError::Superseded`] when a shard's epoch was raised by somebody else.
 ///
 /// # Cancel safety
 /// A cancelled call may have written; the places are then behind nothing that was published.
-pub async fn save(connection: &mut Session, sink: &str, claims: &[Claim], changes: &Changes) -> Result<(), StoreError> {
+pub async fn save(
+    connection: &mut Session,
+    sink: &str,
+    claims: &[Claim],
+    changes: &Changes,
+) -> Result<Vec<Seq>, StoreError> {
     if let [claim] = claims
         && changes.is_empty()
     {
-        return save_one(connection, claim).await;
+        return save_one(connection, claim).await.map(|()| Vec::new());
     }
     connection.begin_transaction().await?;
     match save_all(connection, sink, claims, changes).await {
-        Ok(()) => Ok(connection.commit().await?),
+        Ok(taken) => {
+            connection.commit().await?;
+            Ok(taken)
+        }
         Err(error) => {
             connection.roll_back().await?;
             Err(error)
@@ -30,15 +42,18 @@ pub async fn save(connection: &mut Session, sink: &str, claims: &[Claim], change
     }
 }
 
-async fn save_all(connection: &mut Session, sink: &str, claims: &[Claim], changes: &Changes) -> Result<(), StoreError> {
+async fn save_all(
+    connection: &mut Session,
+    sink: &str,
+    claims: &[Claim],
+    changes: &Changes,
+) -> Result<Vec<Seq>, StoreError> {
     lock(connection, sink, claims).await?;
-    if !changes.is_empty() {
-        parked::write(connection, sink, changes).await?;
-    }
+    let taken = parked::write(connection, sink, changes).await?;
     for claim in claims {
         save_one(connection, claim).await?;
     }
-    Ok(())
+    Ok(taken)
 }
 
 /// Locks the cursors' rows in the order of their shards: whoever changes parked events does so first.

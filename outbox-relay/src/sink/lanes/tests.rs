@@ -7,18 +7,23 @@ use super::*;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Event {
     lane: Option<String>,
+    is_ordered: bool,
     number: usize,
+    is_unloaded: bool,
 }
 
 impl Item for Event {
     fn lane(&self) -> Option<&str> {
         self.lane.as_deref()
     }
+    fn is_ordered(&self) -> bool {
+        self.is_ordered
+    }
     fn bytes(&self) -> usize {
         100
     }
     fn held_bytes(&self) -> usize {
-        150
+        if self.is_unloaded { 0 } else { 150 }
     }
     fn group(&self) -> &str {
         self.lane.as_deref().unwrap_or("tenant")
@@ -26,12 +31,33 @@ impl Item for Event {
     fn may_be_bundled(&self) -> bool {
         true
     }
+    fn loaded_bytes(&self) -> usize {
+        150
+    }
+    fn unload(&mut self) {
+        self.is_unloaded = true;
+    }
+    fn is_unloaded(&self) -> bool {
+        self.is_unloaded
+    }
 }
 
 fn event(lane: &str, number: usize) -> Entry<Event> {
     Entry::of(Event {
         lane: (!lane.is_empty()).then(|| lane.to_owned()),
+        is_ordered: !lane.is_empty(),
         number,
+        is_unloaded: false,
+    })
+}
+
+/// Of a lane, and not ordered in it.
+fn loose(lane: &str, number: usize) -> Entry<Event> {
+    Entry::of(Event {
+        lane: Some(lane.to_owned()),
+        is_ordered: false,
+        number,
+        is_unloaded: false,
     })
 }
 
@@ -153,6 +179,79 @@ fn a_closed_lane_gives_up_all_that_waits_and_is_free_again() {
     assert_eq!(numbers(&lanes.take_batch(LIMITS, now)), [5]);
 }
 
+#[test]
+fn a_lanes_events_that_are_not_ordered_share_one_request_and_none_holds_up_the_others() {
+    let mut lanes = Lanes::new(None);
+    for number in 1..=5 {
+        lanes.push(loose("t", number));
+    }
+    let now = Instant::now();
+    let mut batch = lanes.take_batch(LIMITS, now);
+    assert_eq!(numbers(&batch), [1, 2, 3]);
+    assert!(
+        lanes.take_batch(LIMITS, now).is_empty(),
+        "one request of a lane at a time"
+    );
+    let later = now + Duration::from_secs(1);
+    lanes.retry(batch.remove(0), later);
+    lanes.settle(&batch[0]);
+    assert!(lanes.take_batch(LIMITS, now).is_empty(), "3 is out");
+    lanes.settle(&batch[1]);
+    let next = lanes.take_batch(LIMITS, now);
+    assert_eq!(numbers(&next), [4, 5], "1 waits for its retry alone");
+    assert!(lanes.take_batch(LIMITS, later).is_empty());
+    next.iter().for_each(|entry| lanes.settle(entry));
+    let again = lanes.take_batch(LIMITS, later);
+    assert_eq!(numbers(&again), [1]);
+    assert!(lanes.close(&again[0]).is_empty(), "nobody follows it");
+    assert_eq!((lanes.queued(), lanes.queued_bytes(), lanes.blocked_bytes()), (0, 0, 0));
+}
+
+#[test]
+fn a_key_that_is_called_like_a_tenant_shares_its_lane_and_takes_only_its_own_followers_along() {
+    let mut lanes = Lanes::new(None);
+    for entry in [event("a", 1), loose("a", 2), event("a", 3)] {
+        lanes.push(entry);
+    }
+    let now = Instant::now();
+    let batch = lanes.take_batch(LIMITS, now);
+    assert_eq!(numbers(&batch), [1], "one in flight of a group");
+    let followers: Vec<usize> = lanes.close(&batch[0]).into_iter().map(|event| event.number).collect();
+    assert_eq!(followers, [3]);
+    assert_eq!(numbers(&lanes.take_batch(LIMITS, now)), [2]);
+}
+
+#[test]
+fn what_is_blocked_gives_up_its_payload_and_has_it_again_when_its_turn_comes() {
+    let mut lanes = Lanes::new(None);
+    for (lane, number) in [("a", 1), ("a", 2), ("a", 3), ("b", 4)] {
+        lanes.push(event(lane, number));
+    }
+    let now = Instant::now();
+    let batch = lanes.take_batch(LIMITS, now);
+    assert_eq!(numbers(&batch), [1, 4]);
+    lanes.unload();
+    assert_eq!((lanes.queued(), lanes.queued_bytes(), lanes.unloaded()), (2, 0, 2));
+    lanes.settle(&batch[0]);
+    assert!(lanes.take_batch(LIMITS, now).is_empty(), "2 has nothing to send");
+    let wanted: Vec<usize> = lanes.wanted(10, 10_000).into_iter().map(|event| event.number).collect();
+    assert_eq!(wanted, [2, 3], "and its follower's turn is next");
+    assert_eq!(lanes.wanted(10, 1).len(), 1);
+    lanes.push(event("a", 5));
+    lanes.load(|event| event.is_unloaded = false);
+    assert_eq!(
+        (lanes.unloaded(), lanes.queued_bytes(), lanes.blocked_bytes()),
+        (0, 450, 300)
+    );
+    let mut order = Vec::new();
+    while let [entry] = lanes.take_batch(LIMITS, now).as_slice() {
+        order.extend(numbers(std::slice::from_ref(entry)));
+        lanes.settle(entry);
+    }
+    assert_eq!(order, [2, 3, 5]);
+    assert_eq!((lanes.queued(), lanes.queued_bytes(), lanes.blocked_bytes()), (0, 0, 0));
+}
+
 proptest! {
     #[test]
     fn whatever_fails_each_lane_is_settled_in_order_and_nothing_is_lost(
@@ -163,18 +262,33 @@ proptest! {
         let mut lanes = Lanes::new(bundled.then_some(BUNDLE));
         let mut expected: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (number, lane) in lanes_of_events.iter().enumerate() {
+            // Lane 1 has events that are ordered and events that are not.
             let lane = if *lane == 0 { String::new() } else { lane.to_string() };
-            lanes.push(event(&lane, number));
-            expected.entry(lane).or_default().push(number);
+            let is_loose = lane == "1" && number % 2 == 0;
+            lanes.push(if is_loose { loose(&lane, number) } else { event(&lane, number) });
+            expected.entry(if is_loose { String::new() } else { lane }).or_default().push(number);
         }
         // Settled or given up; both are the end of an event, and in one lane they come in order.
         let mut ended: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        let mut end = |event: Event| ended.entry(event.lane.unwrap_or_default()).or_default().push(event.number);
+        let mut end = |event: Event| {
+            let lane = event.lane.filter(|_| event.is_ordered).unwrap_or_default();
+            ended.entry(lane).or_default().push(event.number);
+        };
         let mut in_flight: Vec<Entry<Event>> = Vec::new();
         let mut now = Instant::now();
         for (fate, pick) in fates {
             in_flight.extend(lanes.take_batch(LIMITS, now));
-            let mut busy: Vec<&str> = in_flight.iter().filter_map(Entry::lane).collect();
+            prop_assert!(in_flight.iter().all(|entry| !entry.is_unloaded()), "nothing is sent without its payload");
+            match fate / 8 {
+                0..=3 => lanes.unload(),
+                4..=15 => {
+                    let wanted: Vec<usize> = lanes.wanted(3, 400).into_iter().map(|event| event.number).collect();
+                    lanes.load(|event| event.is_unloaded &= !wanted.contains(&event.number));
+                }
+                _ => {}
+            }
+            let ordered = in_flight.iter().filter(|entry| entry.is_ordered());
+            let mut busy: Vec<&str> = ordered.filter_map(Entry::lane).collect();
             let all = busy.len();
             busy.sort_unstable();
             busy.dedup();
@@ -200,12 +314,14 @@ proptest! {
         while lanes.queued() > 0 || !in_flight.is_empty() {
             now += Duration::from_secs(1);
             in_flight.extend(lanes.take_batch(LIMITS, now));
+            lanes.load(|event| event.is_unloaded = false);
             for entry in in_flight.drain(..) {
                 lanes.settle(&entry);
                 entry.into_items().for_each(&mut end);
             }
         }
-        prop_assert_eq!((lanes.queued_bytes(), lanes.ready(), lanes.next_retry()), (0, 0, None));
+        prop_assert_eq!((lanes.queued_bytes(), lanes.blocked_bytes(), lanes.unloaded(), lanes.ready(), lanes.next_retry()),
+            (0, 0, 0, 0, None));
         if let Some(free) = ended.get_mut("") {
             free.sort_unstable();
         }

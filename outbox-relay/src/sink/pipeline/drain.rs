@@ -3,13 +3,21 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::{Pipeline, PipelineError, Woken, job::Done};
-use crate::{publish::Publisher, sink::Guarantee};
+use crate::{
+    log::Seq,
+    publish::Publisher,
+    sink::{
+        Guarantee,
+        outgoing::{Origin, Outgoing},
+    },
+};
 
 impl<P: Publisher> Pipeline<P> {
     /// Takes no new events, waits for the answers that are out, saves. Returns whether every request
     /// was answered.
     pub(super) async fn drain(&mut self) -> Result<bool, PipelineError> {
         let deadline = Instant::now() + self.sink.drain_timeout;
+        self.drains_until = Some(deadline);
         // What the cursor has moved over already would be lost.
         let sends_on = self.sink.guarantee == Guarantee::AtMostOnce;
         loop {
@@ -19,13 +27,16 @@ impl<P: Publisher> Pipeline<P> {
             if self.desk.is_idle() && !self.held.is_empty() {
                 let job = self.save();
                 self.desk.start(job);
+            } else if sends_on && self.desk.is_idle() && self.dispatch.wants_load() {
+                let job = self.load();
+                self.desk.start(job);
             }
             let is_busy = !self.desk.is_idle();
             let is_sending = self.dispatch.in_flight() > 0 || (sends_on && self.dispatch.queued() > 0);
             if !is_busy && !is_sending {
                 break;
             }
-            let due = self.dispatch.next_due().filter(|_| sends_on).unwrap_or(deadline);
+            let due = if sends_on { self.next_due() } else { deadline };
             let woken = async {
                 tokio::select! {
                     biased;
@@ -50,22 +61,25 @@ impl<P: Publisher> Pipeline<P> {
             tracing::warn!(
                 sink = self.sink.name,
                 requests = unanswered,
-                "drain ended with requests unanswered; their events will be published again"
+                "drain ended with requests unanswered"
             );
             self.dispatch.abort();
         }
-        if sends_on && self.dispatch.queued() > 0 {
-            let events = self.dispatch.queued();
-            self.sink.metrics.dropped(events);
-            tracing::error!(
-                sink = self.sink.name,
-                events,
-                "drain ended before these events were sent, and the sink sends at most once: they are lost"
-            );
+        // Parked events that were to be sent again and have not been: the next holder may.
+        let not_sent = |event: &&Outgoing| matches!(event.origin, Origin::Parked(_));
+        let put_back: Vec<Seq> = self
+            .dispatch
+            .waiting()
+            .filter(not_sent)
+            .map(|event| event.seq)
+            .collect();
+        for seq in put_back {
+            self.parking.put_back(seq, None);
         }
         if !self.desk.is_idle() {
             return Err(PipelineError::Timeout);
         }
+        self.count_lost();
         if self.reader.has_moved() || self.parking.has_changes() {
             let job = self.save();
             self.desk.start(job);

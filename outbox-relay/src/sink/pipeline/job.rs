@@ -11,9 +11,10 @@ use super::{PipelineError, poll::Poll};
 use crate::{
     database::{STATEMENT_TIMEOUT, session::Session},
     log::{
+        Seq, again,
         cursor::Horizon,
         page::{self, PageLimits, Selection},
-        parked::{self, Changes},
+        parked::{self, Changes, Count, Edition},
         store::{self, Claim},
     },
     publish::Publisher,
@@ -48,7 +49,11 @@ pub(super) enum Job {
     /// Write places and changes.
     Save { claims: Vec<Claim>, changes: Changes },
     /// Find parked events that are to be sent again.
-    Retries { loaded: Vec<i64> },
+    Retries { loaded: Vec<Seq> },
+    /// Read events again that gave up their payload.
+    Load { log: Vec<Seq>, parked: Vec<Seq> },
+    /// See how long the log is, while nothing may be read.
+    Measure,
 }
 
 /// What a job has brought.
@@ -65,11 +70,18 @@ pub(super) enum Done {
     Saved {
         claims: Vec<Claim>,
         changes: Changes,
+        /// Which of the parked events that were to be taken may be sent.
+        taken: Vec<Seq>,
     },
     Retries {
-        drafts: Vec<Draft>,
-        parked: i64,
+        drafts: Vec<(Draft, Edition)>,
+        count: Count,
     },
+    Loaded {
+        asked: Vec<Seq>,
+        drafts: Vec<(Draft, Option<Edition>)>,
+    },
+    Measured(Seq),
 }
 
 /// A connection, and the job that is using it.
@@ -142,23 +154,46 @@ async fn run<P: Publisher>(subject: &Subject<P>, job: Job, connection: &mut Sess
             ask_parked,
         } => read(subject, wanted, limits, ask_parked, connection).await,
         Job::Save { claims, changes } => {
-            store::save(connection, &subject.sink.name, &claims, &changes).await?;
-            Ok(Done::Saved { claims, changes })
+            let taken = store::save(connection, &subject.sink.name, &claims, &changes).await?;
+            Ok(Done::Saved { claims, changes, taken })
         }
         Job::Retries { loaded } => {
             let (sink, shards) = (&subject.sink.name, &subject.shards);
             let rows =
                 parked::retries(connection, sink, shards, &loaded, subject.sink.keeps_order, MAX_RETRIES).await?;
-            let parked = parked::count(connection, sink, shards).await?;
+            let count = parked::count(connection, sink, shards).await?;
+            let draft = |(row, edition)| (Draft::of(row, &subject.sink.publisher), edition);
             Ok(Done::Retries {
-                drafts: rows
-                    .into_iter()
-                    .map(|row| Draft::of(row, &subject.sink.publisher))
-                    .collect(),
-                parked,
+                drafts: rows.into_iter().map(draft).collect(),
+                count,
             })
         }
+        Job::Load { log, parked } => load(subject, log, parked, connection).await,
+        Job::Measure => Ok(Done::Measured(page::sequence_position(connection).await?)),
     }
+}
+
+async fn load<P: Publisher>(
+    subject: &Subject<P>,
+    log: Vec<Seq>,
+    parked: Vec<Seq>,
+    connection: &mut Session,
+) -> Result<Done, PipelineError> {
+    let publisher = &subject.sink.publisher;
+    let mut drafts = Vec::with_capacity(log.len() + parked.len());
+    if !log.is_empty() {
+        let rows = again::read(connection, &log).await?;
+        drafts.extend(rows.into_iter().map(|row| (Draft::of(row, publisher), None)));
+    }
+    if !parked.is_empty() {
+        let rows = parked::read(connection, &subject.sink.name, &parked).await?;
+        drafts.extend(
+            rows.into_iter()
+                .map(|(row, edition)| (Draft::of(row, publisher), Some(edition))),
+        );
+    }
+    let asked = [log, parked].concat();
+    Ok(Done::Loaded { asked, drafts })
 }
 
 async fn read<P: Publisher>(

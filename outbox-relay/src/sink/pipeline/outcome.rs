@@ -5,7 +5,6 @@ use crate::{
     publish::Publisher,
     sink::{
         dispatch::{Answer, Refused},
-        entry::Item as _,
         outgoing::{Origin, Outgoing},
     },
 };
@@ -15,11 +14,7 @@ impl<P: Publisher> Pipeline<P> {
         let settled = self.dispatch.settle(answer);
         self.saving.note_settled(settled.confirmed.len());
         for event in settled.confirmed {
-            match event.origin {
-                Origin::Log(ticket) => self.reader.settle(ticket),
-                Origin::Parked => self.parking.confirm(event.seq),
-                Origin::Settled | Origin::Replay => {}
-            }
+            self.end(&event);
         }
         for refused in settled.refused {
             self.park(refused);
@@ -27,6 +22,7 @@ impl<P: Publisher> Pipeline<P> {
         if !settled.dropped.is_empty() {
             self.sink.metrics.dropped(settled.dropped.len());
             for event in settled.dropped {
+                self.end(&event);
                 tracing::error!(
                     sink = self.sink.name,
                     event = event.message().map_or("", |message| message.id.as_str()),
@@ -56,13 +52,24 @@ impl<P: Publisher> Pipeline<P> {
             "the event is parked; see `outbox-relay parked`"
         );
         match event.origin {
-            Origin::Log(ticket) => {
-                self.reader.settle(ticket);
-                self.parking.refuse(event.seq, event.lane(), &error, attempts);
+            Origin::Parked(edition) => {
+                self.parking
+                    .refuse_again(event.seq, edition, event.key(), &error, attempts);
             }
-            Origin::Settled | Origin::Replay => self.parking.refuse(event.seq, event.lane(), &error, attempts),
-            Origin::Parked => self.parking.refuse_again(event.seq, &error, attempts),
+            Origin::Log(_) | Origin::Settled | Origin::Replay => {
+                self.end(&event);
+                self.parking.refuse(event.seq, event.key(), &error, attempts);
+            }
         }
+        for follower in followers {
+            self.follow(&follower);
+        }
+        // What waits for the next save would come into the lane that was just closed. What the save under
+        // way moves over is looked at when that is done.
+        let is_behind = |held: &Outgoing| held.key().is_some_and(|key| Some(key) == event.key());
+        let (followers, held) = std::mem::take(&mut self.held).into_iter().partition(is_behind);
+        self.held = held;
+        let followers: Vec<Outgoing> = followers;
         for follower in followers {
             self.follow(&follower);
         }
@@ -72,13 +79,22 @@ impl<P: Publisher> Pipeline<P> {
     /// Sets an event aside because one before it is.
     pub(super) fn follow(&mut self, event: &Outgoing) {
         match event.origin {
-            Origin::Log(ticket) => {
-                self.reader.settle(ticket);
-                self.parking.follow(event.seq, event.lane());
+            Origin::Parked(_) => self.parking.put_back(event.seq, event.key()),
+            Origin::Log(_) | Origin::Settled | Origin::Replay => {
+                self.end(event);
+                self.parking.follow(event.seq, event.key());
             }
-            Origin::Settled | Origin::Replay => self.parking.follow(event.seq, event.lane()),
-            Origin::Parked => self.parking.put_back(event.seq),
         }
         self.saving.note_settled(1);
+    }
+
+    /// An event will not be sent again.
+    fn end(&mut self, event: &Outgoing) {
+        match event.origin {
+            Origin::Log(ticket) => self.reader.settle(ticket),
+            Origin::Parked(edition) => self.parking.settle(event.seq, edition),
+            Origin::Settled => self.passed.end(event.seq),
+            Origin::Replay => {}
+        }
     }
 }
