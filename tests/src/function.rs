@@ -6,7 +6,10 @@
 mod batch;
 mod runtime_api;
 
-use std::process::Stdio;
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -17,9 +20,12 @@ use tokio::{
 };
 
 use crate::{binary, process_log::ProcessLog, until};
-use runtime_api::{Handover, RuntimeApi};
+use runtime_api::{Answered, Handover, RuntimeApi};
 
 pub use batch::{Batch, Record};
+
+/// How many invocations a process may have at once (Lambda Managed Instances).
+const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
 /// The process of one execution environment; killed with this value, which then prints its log.
 #[derive(Debug)]
@@ -28,6 +34,8 @@ pub struct Function {
     child: Child,
     log: ProcessLog,
     api: RuntimeApi,
+    pending: Option<oneshot::Receiver<Answered>>,
+    init_time: Duration,
     _server: JoinSet<()>,
 }
 
@@ -49,10 +57,13 @@ impl Function {
     /// # Errors
     /// It was not built, or does not ask for work in time.
     pub async fn start(name: &str, variables: &[(&str, &str)]) -> Result<Self> {
-        let (api, server) = RuntimeApi::serve().await?;
+        let concurrency = variables.iter().find(|(name, _)| *name == MAX_CONCURRENCY);
+        let concurrency = concurrency.map_or(Ok(1), |(_, value)| value.parse())?;
+        let (api, server) = RuntimeApi::serve(concurrency).await?;
         let mut command = Command::new(binary(name)?);
         command
             .env("AWS_LAMBDA_RUNTIME_API", &api.address)
+            .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
@@ -65,6 +76,7 @@ impl Function {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        let spawned = Instant::now();
         let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
         let log = ProcessLog::default();
         log.follow(child.stdout.take().context("piped")?);
@@ -74,6 +86,8 @@ impl Function {
             child,
             log,
             api,
+            pending: None,
+            init_time: Duration::ZERO,
             _server: server,
         };
         until(&format!("{name} to ask for work"), async || {
@@ -82,6 +96,7 @@ impl Function {
             Ok(())
         })
         .await?;
+        function.init_time = function.api.asked_at().saturating_duration_since(spawned);
         Ok(function)
     }
 
@@ -111,6 +126,72 @@ impl Function {
             answer: Answer(answer?),
             acknowledge,
         })
+    }
+
+    /// Hands the function several batches at once, as Managed Instances do, and waits until it has answered
+    /// all of them.
+    ///
+    /// # Errors
+    /// As [`Function::invoke`], or it has no room for so many (`AWS_LAMBDA_MAX_CONCURRENCY`).
+    pub async fn invoke_all(&mut self, batches: &[Batch]) -> Result<Vec<Answer>> {
+        let mut answered = Vec::new();
+        for batch in batches {
+            answered.push(self.api.hand_over(Handover::new(batch.to_json(), batch.deadline))?);
+        }
+        let mut answers = Vec::new();
+        for mut answered in answered {
+            let (answer, acknowledge) = until(&format!("{}'s answer", self.name), async || {
+                ensure!(self.child.try_wait()?.is_none(), "the process has ended");
+                answered.try_recv().context("no answer yet")
+            })
+            .await?;
+            let _ = acknowledge.send(());
+            answers.push(Answer(answer?));
+        }
+        Ok(answers)
+    }
+
+    /// Hands the function a batch without waiting for its answer, which [`Function::terminate`] returns.
+    ///
+    /// # Errors
+    /// It has one already.
+    pub fn hand_over(&mut self, batch: &Batch) -> Result<()> {
+        self.pending = Some(self.api.hand_over(Handover::new(batch.to_json(), batch.deadline))?);
+        Ok(())
+    }
+
+    /// SIGTERM, as Lambda sends it before it stops an environment; waits for the end of the process and
+    /// returns the exit code and the answer to what was handed over, if it came.
+    ///
+    /// # Errors
+    /// The process does not end in time.
+    pub async fn terminate(&mut self) -> Result<(Option<i32>, Option<Answer>)> {
+        let pid = self.child.id().context("it has ended")?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("no process id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let mut answer = None;
+        let status = until(&format!("{} to end", self.name), async || {
+            if let Some(Ok((said, acknowledge))) = self.pending.as_mut().map(oneshot::Receiver::try_recv) {
+                let _ = acknowledge.send(());
+                answer = Some(Answer(said?));
+                self.pending = None;
+            }
+            self.child.try_wait()?.context("it still runs")
+        })
+        .await?;
+        Ok((status.code(), answer))
+    }
+
+    /// The lines that it has printed.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.log.lines()
+    }
+
+    /// How long it took from the start of the process to its first question for work.
+    #[must_use]
+    pub fn init_time(&self) -> Duration {
+        self.init_time
     }
 
     /// SIGKILL; returns when the process is gone.

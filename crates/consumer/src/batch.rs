@@ -1,6 +1,9 @@
 //! One batch: every event gets its own verdict, and every message is acknowledged or goes back.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures::{StreamExt, future::BoxFuture, stream};
@@ -20,6 +23,7 @@ use crate::{
     retry_delay::RetryDelay,
     router::Router,
     settlement::{EventReport, Settlement},
+    shutdown::Shutdown,
 };
 
 /// A consumer of events: handlers by event type, each with its effect mode.
@@ -30,6 +34,7 @@ pub struct Consumer {
     pub(crate) concurrency: usize,
     pub(crate) queues: DeadLetterQueue,
     pub(crate) max_receive_count: Option<u32>,
+    pub(crate) shutdown: Arc<Shutdown>,
     pub(crate) claim_check: ClaimCheck,
     #[cfg(feature = "dynamodb")]
     pub(crate) dedupe: Option<crate::DynamoDbDedupe>,
@@ -118,6 +123,8 @@ impl Consumer {
                 )
             } else if let Some(first) = copy_of {
                 first.for_copy()
+            } else if self.shutdown.is_stopping() {
+                Settled::failed(Outcome::NotStarted, "the function is being stopped")
             } else if started >= budget.start_until {
                 Settled::failed(Outcome::NotStarted, "too little time left in this invocation")
             } else {

@@ -173,7 +173,9 @@ impl ConsumerBuilder {
         self
     }
 
-    /// How many events (on FIFO: groups) are worked on at a time; by default 10, at least 1.
+    /// How many events (on FIFO: groups) of an invocation are worked on at a time; by default 10, at least 1.
+    ///
+    /// On Lambda Managed Instances several invocations run at once in one process, each with so many.
     pub fn concurrency(mut self, events: usize) -> Self {
         self.concurrency = events.max(1);
         self
@@ -298,6 +300,7 @@ impl ConsumerBuilder {
             retry_delay: self.retry_delay,
             concurrency: self.concurrency,
             max_receive_count: self.max_receive_count.filter(|_| self.dead_letter_url.is_some()),
+            shutdown: Arc::default(),
             queues: DeadLetterQueue::new(self.name.clone(), self.dead_letter_url, self.sqs),
             claim_check: self.claim_check,
             #[cfg(feature = "dynamodb")]
@@ -310,6 +313,9 @@ impl ConsumerBuilder {
 
     /// Sets up the log (JSON lines on stdout, filtered by `RUST_LOG`), takes `ONCEBOX_DLQ_URL` and
     /// `ONCEBOX_MAX_RECEIVE_COUNT` from the environment and serves the Lambda runtime until it ends.
+    ///
+    /// After each batch a line of [`metrics`](crate::metrics) goes to stdout. On SIGTERM, which Lambda
+    /// sends before it stops an environment, nothing more is begun and what runs has 400 ms to end.
     ///
     /// # Errors
     /// As [`build`](Self::build), [`StartError::InvalidEnv`] and [`StartError::Runtime`].

@@ -34,7 +34,7 @@
 //! # Reading order
 //! [`Consumer`] and its builder, [`HandlerError`], then the modes (`transactional` with
 //! `Effects`, `postgres`), `Consumer::settle_batch` for the flow of one batch, [`log`] for the
-//! names that appear in the log, `S3ClaimCheck` for data that lies in S3.
+//! names that appear in the log, [`metrics`] for those of the metrics, `S3ClaimCheck` for data that lies in S3.
 
 #[cfg(not(any(feature = "dynamodb", feature = "postgres")))]
 compile_error!("choose where effects live: enable feature `dynamodb`, `postgres` or both");
@@ -51,6 +51,7 @@ mod handler;
 mod invocation;
 mod lane;
 pub mod log;
+pub mod metrics;
 mod outcome;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -61,6 +62,7 @@ mod router;
 mod run;
 mod sdk_error;
 mod settlement;
+mod shutdown;
 mod start_error;
 
 pub use batch::{BatchError, Consumer};

@@ -19,6 +19,11 @@ pub(crate) struct Router {
 }
 
 impl Router {
+    /// Whether events of this type have a handler of their own, by an upcast or without.
+    pub(crate) fn handles(&self, event_type: &str) -> bool {
+        self.routes.contains_key(self.contract.current_type(event_type))
+    }
+
     /// The route of an event; `None` when it is to be ignored.
     pub(crate) fn route(&self, content: &Content) -> Result<Option<&Route>, Failure> {
         let event_type = &content.envelope.event_type;

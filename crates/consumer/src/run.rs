@@ -1,28 +1,41 @@
 //! The Lambda runtime around a consumer.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{LambdaEvent, Runtime, layers::TracingLayer, service_fn};
 
-use crate::{batch::Consumer, invocation::Invocation, start_error::StartError};
+use crate::{
+    batch::Consumer,
+    invocation::Invocation,
+    metrics,
+    shutdown::{Counting, Shutdown},
+    start_error::StartError,
+};
 
+/// Serves invocations: one at a time, or as many at once as `AWS_LAMBDA_MAX_CONCURRENCY` says (Lambda
+/// Managed Instances).
 pub(crate) async fn serve(consumer: Consumer) -> Result<(), StartError> {
-    let consumer = &consumer;
-    let invoke = move |event: LambdaEvent<SqsEvent>| async move {
-        // The runtime gives a point in wall-clock time; from here on only time passed counts.
-        let time_left = event
-            .context
-            .deadline()
-            .duration_since(SystemTime::now())
-            .unwrap_or_default();
-        let invocation = Invocation::new(event.context.request_id, time_left);
-        consumer
-            .handle_batch(event.payload, &invocation)
-            .await
-            .map_err(lambda_runtime::Error::from)
+    let shutdown = Arc::clone(&consumer.shutdown);
+    Shutdown::on_sigterm(&shutdown).await;
+    let consumer = Arc::new(consumer);
+    let invoke = move |event: LambdaEvent<SqsEvent>| {
+        let consumer = Arc::clone(&consumer);
+        async move {
+            // The runtime gives a point in wall-clock time; from here on only time passed counts.
+            let time_left = event.context.deadline().duration_since(SystemTime::now());
+            let invocation = Invocation::new(event.context.request_id, time_left.unwrap_or_default());
+            let settlement = consumer.settle_batch(event.payload, &invocation).await;
+            let settlement = settlement.map_err(lambda_runtime::Error::from)?;
+            let is_handled = |event_type: &str| consumer.router.handles(event_type);
+            metrics::write(&consumer.name, is_handled, &settlement);
+            Ok::<_, lambda_runtime::Error>(settlement.response())
+        }
     };
-    lambda_runtime::run(service_fn(invoke))
+    Runtime::new(service_fn(invoke))
+        .layer(TracingLayer::new())
+        .layer(Counting(shutdown))
+        .run_concurrent()
         .await
         .map_err(StartError::Runtime)
 }

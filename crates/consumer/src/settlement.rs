@@ -24,7 +24,7 @@ pub struct Settlement {
 }
 
 /// What became of one event.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EventReport {
     /// The id of the SQS message that it came in.

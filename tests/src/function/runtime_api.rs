@@ -3,8 +3,9 @@
 //! Source of the rules: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
 use std::{
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Result, anyhow, ensure};
@@ -12,7 +13,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode},
     response::Response,
     routing::{get, post},
 };
@@ -42,17 +43,19 @@ pub(super) struct Handover {
     deadline: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Desk {
+    max_concurrency: usize,
     books: Mutex<Books>,
     handed_over: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Books {
-    asked: bool,
-    waiting: Option<Handover>,
-    open: Option<(String, oneshot::Sender<Answered>)>,
+    /// When it first asked.
+    asked_at: Option<Instant>,
+    waiting: VecDeque<Handover>,
+    open: HashMap<String, oneshot::Sender<Answered>>,
 }
 
 impl Handover {
@@ -66,14 +69,24 @@ impl Handover {
 }
 
 impl RuntimeApi {
-    pub(super) async fn serve() -> Result<(Self, JoinSet<()>)> {
+    pub(super) async fn serve(max_concurrency: usize) -> Result<(Self, JoinSet<()>)> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
-        let desk = Arc::new(Desk::default());
+        let desk = Arc::new(Desk {
+            max_concurrency,
+            books: Mutex::default(),
+            handed_over: Notify::new(),
+        });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            // An extension that registers for no events: then Lambda sends SIGTERM before it stops a process.
+            .route("/2020-01-01/extension/register", post(register))
+            .route(
+                "/2020-01-01/extension/event/next",
+                get(std::future::pending::<StatusCode>),
+            )
             .with_state(desk.clone());
         let mut server = JoinSet::new();
         server.spawn(async move {
@@ -84,7 +97,12 @@ impl RuntimeApi {
 
     /// Whether the process has asked for its first invocation.
     pub(super) fn is_asked(&self) -> bool {
-        self.desk.books().asked
+        self.desk.books().asked_at.is_some()
+    }
+
+    /// When it asked for its first invocation; now, if it has not.
+    pub(super) fn asked_at(&self) -> Instant {
+        self.desk.books().asked_at.unwrap_or_else(Instant::now)
     }
 
     /// Gives the process its next invocation; the receiver gets its answer.
@@ -92,11 +110,11 @@ impl RuntimeApi {
         let (answer, answered) = oneshot::channel();
         let mut books = self.desk.books();
         ensure!(
-            books.open.is_none(),
-            "an execution environment has one invocation at a time"
+            books.open.len() < self.desk.max_concurrency,
+            "the execution environment has no room for another invocation"
         );
-        books.open = Some((handover.request_id.clone(), answer));
-        books.waiting = Some(handover);
+        books.open.insert(handover.request_id.clone(), answer);
+        books.waiting.push_back(handover);
         self.desk.handed_over.notify_one();
         Ok(answered)
     }
@@ -109,8 +127,8 @@ impl Desk {
 
     /// Passes the answer to the test and waits until the test acknowledges it.
     async fn finish(&self, id: &str, answer: Result<Value>) -> StatusCode {
-        let open = self.books().open.take_if(|(open, _)| open == id);
-        let Some((_, answered)) = open else {
+        let open = self.books().open.remove(id);
+        let Some(answered) = open else {
             return StatusCode::BAD_REQUEST;
         };
         let (acknowledge, acknowledged) = oneshot::channel();
@@ -123,11 +141,21 @@ impl Desk {
     }
 }
 
+async fn register() -> Response {
+    let mut response = Response::new(Body::from(
+        r#"{"functionName":"test","functionVersion":"$LATEST","handler":"bootstrap"}"#,
+    ));
+    let headers = response.headers_mut();
+    headers.insert("lambda-extension-identifier", HeaderValue::from_static("test"));
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    response
+}
+
 async fn next(State(desk): State<Arc<Desk>>) -> Response {
-    desk.books().asked = true;
+    desk.books().asked_at.get_or_insert_with(Instant::now);
     let handover = loop {
         let handed_over = desk.handed_over.notified();
-        if let Some(handover) = desk.books().waiting.take() {
+        if let Some(handover) = desk.books().waiting.pop_front() {
             break handover;
         }
         handed_over.await;

@@ -45,6 +45,11 @@ impl Scene {
     }
 
     pub(crate) async fn function(&self) -> Function {
+        self.function_with(&[]).await
+    }
+
+    /// With these variables besides.
+    pub(crate) async fn function_with(&self, more: &[(&str, &str)]) -> Function {
         let name = match self.mode {
             Mode::Postgres => "create-invoice",
             Mode::Transactional => "take-payment",
@@ -56,6 +61,7 @@ impl Scene {
             ("ONCEBOX_DLQ_URL", &self.dead_letters.url),
             ("AWS_ENDPOINT_URL", &self.proxy.endpoint),
         ];
+        let variables = [&variables, more].concat();
         Function::start(name, &variables).await.unwrap()
     }
 
