@@ -1,16 +1,18 @@
 //! Sending, and what came of it.
 
+mod request;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::Instant};
 
+use self::request::{Failures, publish, trace};
 use super::{
     Guarantee, Sink, backoff, concurrency::Concurrency, entry::Entry, gather::Gather, lanes::Lanes, outgoing::Outgoing,
 };
 use crate::{
     lease::term::Lease,
-    publish::{FailureClass, Message, PublishError, Publisher, Scope},
-    telemetry::traces::SinkTraces,
+    publish::{FailureClass, PublishError, Publisher, Scope},
 };
 
 /// Most bytes of events in flight: a request may be started below it. The client holds a written form of
@@ -322,84 +324,6 @@ impl<P: Publisher> Dispatch<P> {
     #[must_use]
     pub fn ready(&self) -> usize {
         self.lanes.ready()
-    }
-}
-
-/// Sends what can be sent of a batch, and answers for each of its entries.
-async fn publish<P: Publisher>(publisher: &P, batch: &[Entry<Outgoing>]) -> Vec<Result<(), PublishError>> {
-    let messages: Vec<Result<Arc<Message>, PublishError>> = batch.iter().map(message).collect();
-    let valid: Vec<Arc<Message>> = messages
-        .iter()
-        .filter_map(|message| message.as_ref().ok().cloned())
-        .collect();
-    let sent = if valid.is_empty() {
-        Vec::new()
-    } else {
-        publisher.publish(&valid).await
-    };
-    let mut sent = sent.into_iter();
-    // An answer that is missing is no confirmation.
-    let mut answer = || sent.next().unwrap_or_else(|| Err(PublishError::unanswered()));
-    messages
-        .into_iter()
-        .map(|message| message.and_then(|_| answer()))
-        .collect()
-}
-
-/// Records each event of a request that was just answered, those of a bundle too.
-fn trace(traces: &SinkTraces, batch: &[Entry<Outgoing>], results: &[Result<(), PublishError>], took: Duration) {
-    let request = traces.request(took);
-    for (entry, result) in batch.iter().zip(results) {
-        for message in entry.items().filter_map(|event| event.message().ok()) {
-            request.record(message, entry.failures + 1, result);
-        }
-    }
-}
-
-/// The message of an entry: an event's own, or the bundle of several.
-fn message(entry: &Entry<Outgoing>) -> Result<Arc<Message>, PublishError> {
-    let messages: Result<Vec<&Arc<Message>>, PublishError> = entry.items().map(Outgoing::message).collect();
-    match messages?.as_slice() {
-        [one] => Ok(Arc::clone(one)),
-        several => {
-            let several: Vec<Arc<Message>> = several.iter().map(|message| Arc::clone(message)).collect();
-            Message::bundle(&several)
-                .map(Arc::new)
-                .ok_or_else(PublishError::unanswered)
-        }
-    }
-}
-
-/// What failed of one request, for one line in the log.
-#[derive(Debug, Default)]
-struct Failures {
-    first: Option<PublishError>,
-    events: usize,
-    attempt: u32,
-    throttled: bool,
-}
-
-impl Failures {
-    fn note(&mut self, error: &PublishError, entry: &Entry<Outgoing>) {
-        self.events += entry.len();
-        self.attempt = self.attempt.max(entry.failures + 1);
-        self.throttled |= error.class == FailureClass::Throttled;
-        if self.first.is_none() {
-            self.first = Some(error.clone());
-        }
-    }
-
-    fn log(&self, sink: &str) {
-        let Some(error) = &self.first else { return };
-        tracing::warn!(
-            sink,
-            class = error.class.as_str(),
-            code = error.code,
-            reason = error.message,
-            events = self.events,
-            attempt = self.attempt,
-            "events were not accepted"
-        );
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     lease::term::{Moment, Terms},
     log::page::{Row, Selection},
-    publish::BatchLimits,
+    publish::{BatchLimits, Message},
     sink::outgoing::{Draft, Origin},
     telemetry::metrics::Metrics,
 };
