@@ -1,11 +1,13 @@
 //! The subcommands, and what their exit codes mean.
 
+pub mod arguments;
 pub mod check;
 pub mod confirm;
 pub mod connection;
 pub mod cursor;
 pub mod health;
 pub mod migrate;
+mod newcomers;
 pub mod output;
 pub mod parked;
 pub mod replay;

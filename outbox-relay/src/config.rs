@@ -19,6 +19,7 @@
 mod environment;
 mod file;
 pub(crate) mod pattern;
+mod written;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -27,7 +28,7 @@ use crate::{
     log::{page::Selection, store::Start},
     sink::{Guarantee, gather::BundleLimits},
 };
-pub(crate) use file::same_target;
+pub(crate) use file::{is_sink_name, same_target};
 
 /// The relay's configuration.
 #[derive(Debug)]
@@ -74,8 +75,8 @@ pub struct SinkConfig {
     pub max_in_flight: usize,
     /// Most events that may pass one that is stuck, and that a crash may repeat.
     pub max_window: usize,
-    /// Where in the log it begins when it is new.
-    pub start: Start,
+    /// Where in the log it begins when it is new; `None` for the beginning, unless it may be a renamed one.
+    pub start: Option<Start>,
 }
 
 /// Where a sink's events go.
@@ -96,6 +97,12 @@ pub enum TargetConfig {
         /// The bus.
         bus: String,
     },
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self::For(Duration::from_secs(7 * 24 * 60 * 60))
+    }
 }
 
 impl TargetConfig {
@@ -130,7 +137,7 @@ pub struct ConfigError {
     pub file: String,
     /// The key's path, such as `sink[0].sqs.queue`; `configuration` when it is the whole file.
     pub key: String,
-    /// What is wrong and what to write instead; never a value.
+    /// What is wrong and what to write instead; with the value that was found, where it can be no secret.
     pub problem: String,
 }
 
@@ -158,8 +165,12 @@ impl Config {
             let problem = format!("is no TOML at line {line}: {}", error.message());
             ("configuration".to_owned(), problem)
         })?;
+        let written = table.clone();
         environment::resolve(&mut table, &environment)?;
-        file::read(table)
+        file::read(table).map_err(|(key, problem)| match written::found(&written, &key) {
+            Some(found) => (key, format!("{problem} (found {found})")),
+            None => (key, problem),
+        })
     }
 }
 

@@ -8,19 +8,22 @@
 //! # Reading order
 //! [`snapshot`] (what Postgres says is visible), [`cursor`] (the pure rule: base, run, horizon),
 //! [`page`] (the rows of a run), [`again`] (rows that were read before), [`parked`] (events set aside), [`store`] (the cursor's row and its
-//! epoch, and the transaction in which both are written), [`upkeep`] (partitions). For commands:
-//! [`standing`] (how far everybody is), [`relays`] (who lives), [`extent`] (how large the log is),
-//! [`moving`] (cursors moved by a person), [`rebase`] (a log that came from another cluster), [`replay`]
+//! epoch, and the transaction in which both are written), [`known`] (which sinks there are), [`upkeep`] (partitions). For commands:
+//! [`standing`] (how far everybody is), [`relays`] (who lives), [`extent`] and [`freeing`] (how large the log is, and when it is freed),
+//! [`moving`] and [`renaming`] (cursors moved by a person), [`rebase`] (a log that came from another cluster), [`replay`]
 //! (a fixed set of events, published again).
 
 pub mod again;
 pub mod cursor;
 pub mod extent;
+pub mod freeing;
+pub mod known;
 pub mod moving;
 pub mod page;
 pub mod parked;
 pub mod rebase;
 pub mod relays;
+pub mod renaming;
 pub mod replay;
 pub mod snapshot;
 pub mod standing;

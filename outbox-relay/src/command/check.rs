@@ -1,5 +1,6 @@
 //! `outbox-relay check`: what would go wrong, before it does.
 
+mod clock;
 mod database;
 mod finding;
 mod rights;
@@ -23,7 +24,13 @@ use crate::config::Config;
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The configuration; `env:NAME` for a variable that holds the whole text.
-    #[arg(long, short, default_value = "relay.toml", env = "OUTBOX_RELAY_CONFIG")]
+    #[arg(
+        long,
+        short,
+        default_value = "relay.toml",
+        env = "OUTBOX_RELAY_CONFIG",
+        value_name = "FILE"
+    )]
     config: PathBuf,
     #[command(flatten)]
     output: Output,

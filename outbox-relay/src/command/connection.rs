@@ -8,7 +8,7 @@ use sqlx::{Executor as _, PgConnection};
 
 use super::{Failure, FailureKind, run};
 use crate::{
-    config::Config,
+    config::{Config, Retention},
     database::{
         Database,
         tls::{Tls, TlsConfig},
@@ -22,10 +22,10 @@ const LOCK_TIMEOUT: &str = "set lock_timeout = '10s'";
 #[derive(Debug, Args)]
 pub struct DatabaseArguments {
     /// The relay's configuration, for its database and the names of its sinks.
-    #[arg(long, short, env = "OUTBOX_RELAY_CONFIG")]
+    #[arg(long, short, env = "OUTBOX_RELAY_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the database is: postgres://user:password@host:port/database
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<SecretString>,
     #[command(flatten)]
     tls: TlsArguments,
@@ -36,10 +36,10 @@ pub struct DatabaseArguments {
 pub struct TlsArguments {
     /// How safe the connection is: verify-full (the default, except on this machine), verify-ca,
     /// require or disable.
-    #[arg(long, value_parser = tls)]
+    #[arg(long, value_parser = tls, value_name = "MODE")]
     tls: Option<Tls>,
     /// Certificates of authorities to trust besides the public ones (PEM).
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
 
@@ -61,23 +61,26 @@ pub(super) struct Opened {
     pub(super) place: String,
     /// The names of the configured sinks; `None` without a configuration.
     pub(super) configured: Option<Vec<String>>,
+    /// How long events stay in the log; `None` without a configuration.
+    pub(super) retention: Option<Retention>,
 }
 
 impl DatabaseArguments {
     /// Connects and makes sure that the schema is there.
     pub(super) async fn open(&self) -> Result<Opened, Failure> {
-        let (database, configured) = self.read()?;
+        let (database, config) = self.read()?;
         let mut connection = run::connect(&database).await?;
         check_schema(&mut connection).await?;
         connection.execute(LOCK_TIMEOUT).await.map_err(Failure::of_database)?;
         Ok(Opened {
             connection,
             place: database.place(),
-            configured,
+            retention: config.as_ref().map(|config| config.retention),
+            configured: config.map(|config| config.sinks.into_iter().map(|sink| sink.name).collect()),
         })
     }
 
-    fn read(&self) -> Result<(Database, Option<Vec<String>>), Failure> {
+    fn read(&self) -> Result<(Database, Option<Config>), Failure> {
         let usage = |error: anyhow::Error| Failure::new(FailureKind::Usage, error);
         let by_url = match &self.database_url {
             None => None,
@@ -94,8 +97,7 @@ impl DatabaseArguments {
                 .ok_or_else(|| usage(anyhow::anyhow!(missing)));
         };
         let config = Config::load(path, |name| std::env::var(name).ok()).map_err(|error| usage(error.into()))?;
-        let names = config.sinks.iter().map(|sink| sink.name.clone()).collect();
-        let configured = config.database;
+        let configured = &config.database;
         match by_url {
             // The URL may name a role with more rights, but a command must not change the wrong database.
             Some(database) if database.place() != configured.place() => Err(usage(anyhow::anyhow!(
@@ -104,8 +106,8 @@ impl DatabaseArguments {
                 configured.place(),
                 database.place()
             ))),
-            Some(database) => Ok((database, Some(names))),
-            None => Ok((configured, Some(names))),
+            Some(database) => Ok((database, Some(config))),
+            None => Ok((config.database.clone(), Some(config))),
         }
     }
 }

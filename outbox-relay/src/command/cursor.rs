@@ -2,6 +2,7 @@
 
 mod delete;
 mod rebase;
+mod rename;
 mod reset;
 mod show;
 
@@ -24,6 +25,7 @@ enum Action {
     Reset(reset::Arguments),
     /// Delete the cursors of a sink that is not configured any more; they keep the log from being freed.
     Delete(delete::Arguments),
+    Rename(rename::Arguments),
     /// Make the log and all cursors this cluster's, after a restore, a clone or an upgrade.
     Rebase(rebase::Arguments),
 }
@@ -37,6 +39,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Action::Show(arguments) => show::run(arguments).await,
         Action::Reset(arguments) => reset::run(arguments).await,
         Action::Delete(arguments) => delete::run(arguments).await,
+        Action::Rename(arguments) => rename::run(arguments).await,
         Action::Rebase(arguments) => rebase::run(arguments).await,
     }
 }

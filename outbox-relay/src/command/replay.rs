@@ -47,11 +47,18 @@ use crate::{
 /// A FIFO queue or topic drops what it has had within the last five minutes (the deduplication id is the
 /// event's id). Consumers that keep dedupe records take a replayed event for the duplicate that it is.
 ///
-/// Exit code 1 when something was refused, or when it was stopped before its end.
+/// Exit codes: 0 done; 1 something was refused, or it was stopped before its end; 2 wrong usage or
+/// configuration; 3 the database cannot be reached or lacks the schema.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The configuration; `env:NAME` for a variable that holds the whole text.
-    #[arg(long, short, default_value = "relay.toml", env = "OUTBOX_RELAY_CONFIG")]
+    #[arg(
+        long,
+        short,
+        default_value = "relay.toml",
+        env = "OUTBOX_RELAY_CONFIG",
+        value_name = "FILE"
+    )]
     config: PathBuf,
     /// The sink whose events they are.
     #[arg(long, value_name = "NAME")]

@@ -1,5 +1,7 @@
 //! `outbox-relay run`: publish until told to stop.
 
+mod opening;
+
 use std::{
     path::Path,
     sync::{
@@ -57,6 +59,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         tracing::warn!(weakness, "the database is not checked in full");
     }
     check_schema(&database).await?;
+    opening::look(&config).await?;
 
     // Build.
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
@@ -75,7 +78,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
             let error = anyhow::anyhow!("sink `{}`: {key}: {problem}", sink.name);
             return Err(Failure::new(FailureKind::Usage, error));
         }
-        sinks.push((built, sink.start));
+        sinks.push((built, sink.start.unwrap_or_default()));
     }
     let listener = match config.listen {
         None => None,
@@ -91,8 +94,8 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     let (mut running, mut services) = (JoinSet::new(), JoinSet::new());
     let metrics = Arc::new(metrics);
     let lease = Lease::new(terms);
-    let names = config.sinks.iter().map(|sink| sink.name.clone()).collect();
-    let (member, roster) = Member::new(database.clone(), host(), names, lease.clone());
+    let names: Vec<String> = config.sinks.iter().map(|sink| sink.name.clone()).collect();
+    let (member, roster) = Member::new(database.clone(), host(), names.clone(), lease.clone());
     tracing::info!(sinks = sinks.len(), lease_secs = config.lease.as_secs(), "relay starts");
     let surroundings = Surroundings {
         database: database.clone(),
@@ -119,6 +122,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     services.spawn(upkeep::keep(
         database,
         config.retention,
+        names,
         log_metrics,
         end_services.clone(),
     ));

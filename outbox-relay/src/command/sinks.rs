@@ -33,6 +33,9 @@ pub(super) struct Progress {
     pub(super) written_secs: Option<i64>,
     /// Whether a cursor is another cluster's, or ahead of this one.
     pub(super) foreign: bool,
+    /// Whether it has cursors, is not known to be configured, and none of the relays that live runs it; without
+    /// a configuration and without a living relay nothing can be said, which is `false`.
+    pub(super) abandoned: bool,
     pub(super) shards: Vec<ShardProgress>,
 }
 
@@ -62,6 +65,7 @@ impl Progress {
             oldest_secs: None,
             written_secs: None,
             foreign: false,
+            abandoned: false,
             shards: Vec::new(),
         }
     }
@@ -108,12 +112,21 @@ async fn read(
             foreign: standings
                 .iter()
                 .any(|standing| is_foreign(standing, here.unwrap_or_default(), &now)),
+            abandoned: !standings.is_empty() && is_abandoned(sink, configured, &relays),
             shards: Vec::new(),
         };
         measure(connection, &standings, &relays, first, &now, &mut progress).await?;
         all.push(progress);
     }
     Ok((now.seq_after, all))
+}
+
+/// Whether nobody publishes a sink that has cursors.
+fn is_abandoned(sink: &str, configured: Option<&[String]>, relays: &[Relay]) -> bool {
+    let mut living = relays.iter().filter(|relay| relay.alive).peekable();
+    let is_known = configured.is_some() || living.peek().is_some();
+    let is_configured = configured.is_some_and(|names| names.iter().any(|name| name == sink));
+    is_known && !is_configured && !living.any(|relay| relay.sinks.iter().any(|name| name == sink))
 }
 
 /// How far behind the shards are. Shards that stand at one place are counted in one pass.
@@ -182,12 +195,15 @@ pub(super) fn holders(sink: &Progress) -> String {
 }
 
 /// Whether a sink is configured, for a table.
-pub(super) fn configured(configured: Option<bool>) -> String {
-    match configured {
-        None => String::new(),
-        Some(true) => "yes".to_owned(),
-        Some(false) => "no".to_owned(),
-    }
+pub(super) fn configured(sink: &Progress) -> String {
+    let word = match (sink.configured, sink.abandoned) {
+        (None, false) => "",
+        (None, true) => "abandoned",
+        (Some(true), _) => "yes",
+        (Some(false), false) => "no",
+        (Some(false), true) => "no, abandoned",
+    };
+    word.to_owned()
 }
 
 /// What a person should know of a sink besides the numbers.
@@ -199,10 +215,15 @@ pub(super) fn remarks(sink: &Progress) -> Vec<String> {
             "sink {name}: its cursors are another cluster's, or ahead of this one: `outbox-relay cursor rebase`"
         ));
     }
-    if sink.configured == Some(false) {
+    if sink.abandoned {
+        let position = sink.position.unwrap_or_default();
         remarks.push(format!(
-            "sink {name} is not configured; its cursors keep the log from being freed: `outbox-relay cursor delete --sink {name}`"
+            "sink {name} is abandoned: no relay runs it, and its cursors keep the log from being freed from position \
+             {position} on. If it was renamed: `outbox-relay cursor rename --sink {name} --to NEW`; if it is gone for good: \
+             `outbox-relay cursor delete --sink {name}`"
         ));
+    } else if sink.configured == Some(false) {
+        remarks.push(format!("sink {name} is not configured here; another relay runs it"));
     }
     if sink.shards.is_empty() {
         remarks.push(format!(
@@ -240,6 +261,7 @@ mod tests {
             oldest_secs: None,
             written_secs: None,
             foreign: false,
+            abandoned: true,
             shards: vec![
                 shard(0, Some("b"), Some(true)),
                 shard(1, Some("a"), Some(false)),
@@ -249,6 +271,33 @@ mod tests {
             ],
         };
         assert_eq!(holders(&sink), "a (1), b (2), nobody (2)");
-        assert_eq!(remarks(&sink).len(), 1, "only that it is not configured");
+        assert_eq!(remarks(&sink).len(), 1, "only that it is abandoned");
+    }
+
+    #[test]
+    fn a_sink_is_abandoned_when_neither_the_configuration_nor_a_living_relay_has_it() {
+        let relay = |sink: &str, alive| Relay {
+            id: "r".to_owned(),
+            sinks: vec![sink.to_owned()],
+            beat: 1,
+            term: std::time::Duration::from_secs(1),
+            alive,
+            beat_age_secs: 0,
+            uptime_secs: 0,
+        };
+        let names = |name: &str| Some(vec![name.to_owned()]);
+        for (configured, relays, expected) in [
+            (None, vec![], false),
+            (None, vec![relay("s", false)], false),
+            (None, vec![relay("s", true)], false),
+            (None, vec![relay("other", true)], true),
+            (names("s"), vec![relay("other", true)], false),
+            (names("other"), vec![], true),
+            (names("other"), vec![relay("s", false)], true),
+            (names("other"), vec![relay("other", true), relay("s", true)], false),
+        ] {
+            let found = is_abandoned("s", configured.as_deref(), &relays);
+            assert_eq!(found, expected, "{configured:?} {relays:?}");
+        }
     }
 }

@@ -13,10 +13,17 @@ use super::{
     sinks::{self, Progress},
     table::Table,
 };
-use crate::log::{
-    extent::{self, Extent},
-    relays::{self, Relay},
+use crate::{
+    config::Retention,
+    log::{
+        extent::{self, Extent},
+        freeing::{self, Partition},
+        relays::{self, Relay},
+    },
 };
+
+/// Partitions that a person is told of, the next to be freed first.
+const MOST_PARTITIONS: usize = 5;
 
 /// `outbox-relay status …`
 #[derive(Debug, Args)]
@@ -59,6 +66,12 @@ struct LogStatus {
     extent: Extent,
     /// When the oldest row's transaction began.
     first_time: Option<String>,
+    /// How long events stay, in days; 0 is for ever.
+    retention_days: u64,
+    /// Whether a configuration said so; if not, it is the default.
+    retention_configured: bool,
+    /// The partitions with events, the oldest first; null when this role may not ask.
+    freeing: Option<Vec<Partition>>,
 }
 
 /// Runs it.
@@ -69,10 +82,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Opened {
         mut connection,
         configured,
+        retention,
         ..
     } = arguments.database.open().await?;
     let (last_seq, progress) = sinks::look(&mut connection, configured.as_deref()).await?;
-    let status = gather(&mut connection, last_seq, progress)
+    let status = gather(&mut connection, last_seq, progress, retention)
         .await
         .map_err(Failure::of_database)?;
     arguments.output.print(&status, text)?;
@@ -87,7 +101,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::Runtime, anyhow::anyhow!(exceeded.join("; "))))
 }
 
-async fn gather(connection: &mut PgConnection, last_seq: i64, progress: Vec<Progress>) -> Result<Status, sqlx::Error> {
+async fn gather(
+    connection: &mut PgConnection,
+    last_seq: i64,
+    progress: Vec<Progress>,
+    retention: Option<Retention>,
+) -> Result<Status, sqlx::Error> {
     let rows = sqlx::query("select sink, state, count(*) as events from oncebox.parked group by sink, state")
         .fetch_all(&mut *connection)
         .await?;
@@ -122,11 +141,22 @@ async fn gather(connection: &mut PgConnection, last_seq: i64, progress: Vec<Prog
     }
     let relays = relays::list(connection).await?;
     let extent = extent::look(connection, last_seq).await?;
+    let kept = match retention.unwrap_or_default() {
+        Retention::For(kept) => Some(kept),
+        Retention::ForEver => None,
+    };
+    let mut freeing = freeing::look(connection, kept).await?;
+    for partition in freeing.iter_mut().flatten() {
+        partition.free_after = partition.free_after_micros.map(time);
+    }
     Ok(Status {
         sinks,
         relays,
         log: LogStatus {
             first_time: extent.first_micros.map(time),
+            retention_days: kept.map_or(0, |kept| kept.as_secs() / 86_400),
+            retention_configured: retention.is_some(),
+            freeing,
             extent,
         },
     })
@@ -182,7 +212,7 @@ fn text(status: &Status) -> String {
                 sink.parked.to_string(),
                 sink.retry.to_string(),
                 progress.written_secs.map(|secs| age(secs) + " ago").unwrap_or_default(),
-                sinks::configured(progress.configured),
+                sinks::configured(progress),
             ]);
         }
         text.push_str(&lines(&table));
@@ -219,5 +249,38 @@ fn text(status: &Status) -> String {
         extent.partitions.partitions,
         extent.partitions.partitions_ahead
     ));
+    text.push_str(&freed(&status.log));
+    text
+}
+
+/// What of the log is freed next, when, and what holds it.
+fn freed(log: &LogStatus) -> String {
+    let Some(partitions) = &log.freeing else {
+        return "when it is freed: this role may not ask; `grant execute on function oncebox.partition_status` to it\n"
+            .to_owned();
+    };
+    let mut text = match (log.retention_days, log.retention_configured) {
+        (0, _) => "events are kept for ever: retention_days is 0\n".to_owned(),
+        (days, true) => format!("events are kept for {days} days, in whole partitions\n"),
+        (days, false) => format!("taking it that events are kept for {days} days; --config says how long they are\n"),
+    };
+    let mut table = Table::new(&["POSITIONS", "#SIZE", "FREED AFTER", "HELD BY"]);
+    for partition in partitions.iter().take(MOST_PARTITIONS) {
+        table.row([
+            format!("{} to {}", partition.from_seq, partition.to_seq),
+            size(partition.bytes),
+            partition.free_after.clone().unwrap_or_default(),
+            match &partition.held_by {
+                None => "nothing: a relay frees it within a minute".to_owned(),
+                Some(reason) => reason.clone(),
+            },
+        ]);
+    }
+    if !partitions.is_empty() {
+        text.push_str(&table.render(None));
+    }
+    if let Some(more @ 1..) = partitions.len().checked_sub(MOST_PARTITIONS) {
+        text.push_str(&format!("and {more} later ones; --json lists them\n"));
+    }
     text
 }

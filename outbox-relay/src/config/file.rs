@@ -9,6 +9,7 @@ use std::{collections::HashSet, net::SocketAddr, time::Duration};
 use serde::Deserialize;
 use toml::Table;
 
+pub(crate) use self::sink::is_sink_name;
 use self::{database::DatabaseTable, sink::SinkTable};
 use super::{Config, Fault, SinkConfig};
 
@@ -126,6 +127,12 @@ fn describe(key: &str, error: &toml::de::Error) -> String {
         .rsplit_once(", expected ")
         .or_else(|| (said == ONE_OR_MANY).then_some(("", said)))
     {
+        Some((_, "i64")) => "is not what belongs here; expected a whole number without quotes".to_owned(),
+        // What the reader says where one of a few words is asked for and there is no text at all.
+        Some((_, "string only")) if key.ends_with(".start") => {
+            "is not what belongs here; expected `beginning` or `now`".to_owned()
+        }
+        Some((_, "string only")) => "is not what belongs here; expected `at-least-once` or `at-most-once`".to_owned(),
         Some((_, expected)) => format!("is not what belongs here; expected {expected}"),
         None => "is not what belongs here".to_owned(),
     }

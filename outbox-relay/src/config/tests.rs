@@ -1,5 +1,7 @@
 use super::*;
 
+mod edges;
+
 const GOOD: &str = r#"
 [database]
 url = "env:DATABASE_URL"
@@ -52,8 +54,11 @@ fn a_file_is_read_with_its_defaults() {
             queue: "q.fifo".to_owned()
         }
     );
-    assert_eq!((commands.max_in_flight, commands.start), (16, Start::Beginning));
-    assert_eq!((tap.max_in_flight, tap.max_window, tap.start), (4, 100, Start::Now));
+    assert_eq!((commands.max_in_flight, commands.start), (16, None));
+    assert_eq!(
+        (tap.max_in_flight, tap.max_window, tap.start),
+        (4, 100, Some(Start::Now))
+    );
     assert_eq!(commands.max_window, 100_000);
     assert_eq!(tap.selection.types, None);
 }

@@ -6,6 +6,7 @@ use sqlx::{Error, Row as _};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::known;
 use crate::{
     config::Retention,
     database::{Database, STATEMENT_TIMEOUT, session::Session, statement::statement, trouble},
@@ -17,7 +18,8 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// writers wait behind each attempt to drop.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 
-/// Adds and drops partitions now and then, until told to end. Several relays may do so at once: the
+/// Adds and drops partitions now and then, until told to end, and measures the log. `configured` are the
+/// names of this relay's sinks. Several relays may do so at once: the
 /// database lets one at a time. A failure is logged when it begins, and tried again; producers have
 /// many partitions of room.
 ///
@@ -26,12 +28,13 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 pub async fn keep(
     database: Database,
     retention: Retention,
+    configured: Vec<String>,
     metrics: LogMetrics,
     end: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut trouble_before = None;
     while !end.is_cancelled() {
-        let trouble = match timeout(2 * STATEMENT_TIMEOUT, once(&database, retention, &metrics)).await {
+        let trouble = match timeout(2 * STATEMENT_TIMEOUT, once(&database, retention, &configured, &metrics)).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(trouble::explain(&error)),
             Err(_) => Some("no answer in time".to_owned()),
@@ -50,8 +53,15 @@ pub async fn keep(
     Ok(())
 }
 
-async fn once(database: &Database, retention: Retention, metrics: &LogMetrics) -> Result<(), Error> {
+async fn once(
+    database: &Database,
+    retention: Retention,
+    configured: &[String],
+    metrics: &LogMetrics,
+) -> Result<(), Error> {
     let mut session = database.session().await?;
+    let abandoned = known::abandoned(known::list(&mut session).await?, configured);
+    metrics.abandoned(abandoned.iter().map(|sink| (sink.name.as_str(), sink.behind)));
     let added: i32 = statement("select oncebox.ensure_partitions()")
         .fetch_value(&mut session)
         .await?;

@@ -36,3 +36,6 @@ fn filter(default: &str) -> anyhow::Result<EnvFilter> {
         _ => Ok(EnvFilter::new(default)),
     }
 }
+
+#[cfg(test)]
+mod tests;

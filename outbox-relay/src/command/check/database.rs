@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use super::{
+    clock,
     finding::{Area, Findings},
     rights,
 };
 use crate::{
     command::{
+        newcomers::{Newcomers, beginning},
         output::size,
         run,
         sinks::{self, Progress},
     },
     config::{Config, SinkConfig},
     database::trouble,
-    log::{extent, relays, store::Start},
+    log::{extent, relays},
 };
 
 /// Fewer partitions ahead of the log's end than this are worth a look; there are sixteen as a rule.
@@ -36,6 +38,7 @@ pub(super) async fn check(config: &Config, findings: &mut Findings) {
 
 async fn look(config: &Config, connection: &mut PgConnection, findings: &mut Findings) -> Result<(), sqlx::Error> {
     let is_usable = check_server(config, connection, findings).await?;
+    clock::check(connection, findings).await?;
     if !is_usable || !rights::check(connection, config.retention, findings).await? {
         findings.warning(Area::Log, "not checked: what is wrong with the database comes first");
         return Ok(());
@@ -44,6 +47,7 @@ async fn look(config: &Config, connection: &mut PgConnection, findings: &mut Fin
     match sinks::look(connection, Some(&names)).await {
         Ok((last_seq, all)) => {
             check_log(connection, last_seq, findings).await?;
+            check_newcomers(config, &all, findings);
             for progress in &all {
                 let sink = config.sinks.iter().find(|sink| sink.name == progress.sink);
                 check_cursors(progress, sink, findings);
@@ -137,6 +141,15 @@ async fn check_log(connection: &mut PgConnection, last_seq: i64, findings: &mut 
     Ok(())
 }
 
+/// A new sink that `run` would refuse to begin.
+fn check_newcomers(config: &Config, all: &[Progress], findings: &mut Findings) {
+    let with_cursors = all.iter().filter(|progress| progress.position.is_some());
+    let names: Vec<&str> = with_cursors.map(|progress| progress.sink.as_str()).collect();
+    if let Some(doubt) = Newcomers::among(&config.sinks, &names).doubt() {
+        findings.fault(Area::Configuration, doubt);
+    }
+}
+
 fn check_cursors(progress: &Progress, sink: Option<&SinkConfig>, findings: &mut Findings) {
     let about = || Area::Cursor(progress.sink.clone());
     if progress.foreign {
@@ -151,17 +164,14 @@ fn check_cursors(progress: &Progress, sink: Option<&SinkConfig>, findings: &mut 
         (None, _) => findings.warning(
             about(),
             format!(
-                "no such sink is configured (removed or renamed); they keep the log from being freed: `outbox-relay cursor \
-                 delete --sink {}`",
-                progress.sink
+                "no such sink is configured; they keep the log from being freed. If it was renamed: `outbox-relay cursor \
+                 rename --sink {name} --to NEW`; if it is gone for good: `outbox-relay cursor delete --sink {name}`",
+                name = progress.sink
             ),
         ),
         (Some(sink), None) => findings.ok(
             about(),
-            match sink.start {
-                Start::Beginning => "none yet: it will begin with the oldest event of the log (start = \"beginning\")",
-                Start::Now => "none yet: it will begin with what commits from its first start on (start = \"now\")",
-            },
+            format!("none yet: it will begin {}", beginning(sink.start)),
         ),
         (Some(_), Some(position)) => {
             let behind = progress.behind_at_most.unwrap_or(0);

@@ -54,6 +54,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         mut connection,
         configured,
         place,
+        ..
     } = arguments.database.open().await?;
     let sink = &arguments.sink;
     let known = listing::sinks(&mut connection).await.map_err(Failure::of_database)?;

@@ -83,7 +83,7 @@ fn by_sink(sinks: &[Progress]) -> String {
             sink.behind_at_most.map(|events| events.to_string()).unwrap_or_default(),
             sink.oldest_secs.map(age).unwrap_or_default(),
             sink.written_secs.map(|secs| age(secs) + " ago").unwrap_or_default(),
-            sinks::configured(sink.configured),
+            sinks::configured(sink),
         ]);
     }
     lines(&table)

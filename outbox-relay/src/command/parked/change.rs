@@ -79,6 +79,7 @@ pub(super) async fn run(chosen: Chosen, verb: Verb) -> Result<(), Failure> {
         mut connection,
         configured,
         place,
+        ..
     } = listed.database.open().await?;
     listed
         .selected

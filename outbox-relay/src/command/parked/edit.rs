@@ -86,6 +86,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         mut connection,
         configured,
         place,
+        ..
     } = arguments.database.open().await?;
     let known = listing::sinks(&mut connection).await.map_err(Failure::of_database)?;
     check_known(std::slice::from_ref(&arguments.sink), known, configured.as_deref())?;

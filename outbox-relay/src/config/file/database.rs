@@ -44,9 +44,12 @@ pub(super) fn read(table: DatabaseTable) -> Result<Database, Fault> {
 /// Reads `retention_days`.
 pub(super) fn retention(days: Option<i64>) -> Result<Retention, Fault> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    match days.unwrap_or(7) {
-        0 => Ok(Retention::ForEver),
-        days @ 1..=3650 => Ok(Retention::For(DAY * u32::try_from(days).unwrap_or(7))),
+    let Some(days) = days else {
+        return Ok(Retention::default());
+    };
+    match u32::try_from(days) {
+        Ok(0) => Ok(Retention::ForEver),
+        Ok(days @ 1..=3650) => Ok(Retention::For(DAY * days)),
         _ => Err((
             "retention_days".to_owned(),
             "write a number of days from 1 to 3650, or 0 to keep events for ever".to_owned(),

@@ -28,8 +28,7 @@ pub(super) struct SinkTable {
     claim_check: Option<ClaimCheckTable>,
     max_in_flight: Option<i64>,
     max_window: Option<i64>,
-    #[serde(default)]
-    start: StartWord,
+    start: Option<StartWord>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,32 +68,27 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum StartWord {
-    #[default]
     Beginning,
     Now,
 }
 
-impl OneOrMany {
-    fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(one) => vec![one],
-            Self::Many(many) => many,
-        }
-    }
+/// Whether a sink may be called so.
+pub(crate) fn is_sink_name(name: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    (1..=64).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 /// Reads the table of sink number `index`.
 pub(super) fn read(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> {
     let fault = |key: &str, problem: &str| (format!("sink[{index}].{key}"), problem.to_owned());
-    let name_is_right = (1..=64).contains(&table.name.len())
-        && table
-            .name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
-    if !name_is_right {
+    let in_list = |key: &str, (at, problem): (Option<usize>, String)| match at {
+        None => fault(key, &problem),
+        Some(at) => fault(&format!("{key}[{at}]"), &problem),
+    };
+    if !is_sink_name(&table.name) {
         return Err(fault(
             "name",
             "write 1 to 64 lower-case letters, digits, hyphens and underscores",
@@ -131,9 +125,9 @@ pub(super) fn read(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> 
     Ok(SinkConfig {
         name: table.name,
         selection: Selection {
-            types: types.map_err(|problem| fault("match.type", &problem))?,
-            kinds: kinds.map_err(|problem| fault("match.kind", &problem))?,
-            tenants: tenants.map_err(|problem| fault("match.tenant", &problem))?,
+            types: types.map_err(|at| in_list("match.type", at))?,
+            kinds: kinds.map_err(|at| in_list("match.kind", at))?,
+            tenants: tenants.map_err(|at| in_list("match.tenant", at))?,
             shards: None,
         },
         bundle,
@@ -145,10 +139,10 @@ pub(super) fn read(index: usize, table: SinkTable) -> Result<SinkConfig, Fault> 
         claim_check,
         max_in_flight: usize::try_from(max_in_flight).unwrap_or(16),
         max_window: usize::try_from(max_window).unwrap_or(100_000),
-        start: match table.start {
+        start: table.start.map(|word| match word {
             StartWord::Beginning => Start::Beginning,
             StartWord::Now => Start::Now,
-        },
+        }),
     })
 }
 
@@ -170,14 +164,28 @@ fn bundle(table: &BundleTable) -> Result<BundleLimits, (&'static str, &'static s
     })
 }
 
+/// Reads one word or a list of them; a fault says at which place of the list.
 fn list(
     words: Option<OneOrMany>,
     read: impl Fn(String) -> Result<String, String>,
-) -> Result<Option<Vec<String>>, String> {
-    let Some(words) = words else { return Ok(None) };
-    let words = words.into_vec();
-    if words.is_empty() {
-        return Err("is an empty list, which matches nothing; leave it out to match all".to_owned());
+) -> Result<Option<Vec<String>>, (Option<usize>, String)> {
+    match words {
+        None => Ok(None),
+        Some(OneOrMany::One(word)) => read(word)
+            .map(|word| Some(vec![word]))
+            .map_err(|problem| (None, problem)),
+        Some(OneOrMany::Many(words)) if words.is_empty() => {
+            let problem = "is an empty list, which matches nothing; leave it out to match all";
+            Err((None, problem.to_owned()))
+        }
+        Some(OneOrMany::Many(words)) => {
+            let read = |(at, word)| read(word).map_err(|problem| (Some(at), problem));
+            words
+                .into_iter()
+                .enumerate()
+                .map(read)
+                .collect::<Result<_, _>>()
+                .map(Some)
+        }
     }
-    words.into_iter().map(read).collect::<Result<Vec<_>, _>>().map(Some)
 }

@@ -49,7 +49,7 @@ impl<P: Publisher> Pipeline<P> {
             reason = error.message,
             attempts,
             followers = followers.len(),
-            "the event is parked; see `outbox-relay parked`"
+            "the event is parked; see `outbox-relay parked list`"
         );
         match event.origin {
             Origin::Parked(edition) => {

@@ -1,5 +1,7 @@
 //! `outbox-relay check`.
 
+mod faults;
+
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;

@@ -1,4 +1,6 @@
-//! `outbox-relay cursor show`, `reset` and `delete`.
+//! `outbox-relay cursor show`, `reset` and `delete`; and `rename`.
+
+mod rename;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -13,7 +15,7 @@ struct Published {
     scene: Scene,
     proxy: AwsProxy,
     config: RelayConfig,
-    _queue: Queue,
+    queue: Queue,
 }
 
 impl Published {
@@ -34,7 +36,7 @@ impl Published {
             scene,
             proxy,
             config,
-            _queue: queue,
+            queue,
         };
         this.settled().await;
         (this, relay, ids)

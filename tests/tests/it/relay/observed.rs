@@ -1,7 +1,7 @@
 //! What can be seen of a running relay from outside.
 
 use anyhow::ensure;
-use system_tests::{Moment, Request, until};
+use system_tests::{Fault, Moment, Request, until};
 
 use super::scene::{SINK, Scene};
 
@@ -100,11 +100,115 @@ async fn the_log_tells_each_sinks_state_as_the_alarms_read_it() {
     assert!(state["lag_seconds"].is_number(), "{state}");
 
     let template = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/relay.yaml"));
-    for read in [
-        "$.fields.message = \"sink state\"",
-        "$.fields.lag_seconds",
-        "$.fields.parked",
-    ] {
-        assert!(template.contains(read), "infra/relay.yaml reads no {read}");
+    assert!(
+        template.contains("$.fields.message = \"sink state\""),
+        "infra/relay.yaml reads other lines"
+    );
+    let read = template.split("$.fields.").skip(1);
+    let read: Vec<&str> = read
+        .filter_map(|rest| rest.split(|c: char| c != '_' && !c.is_ascii_alphabetic()).next())
+        .collect();
+    for needed in ["sink", "lag_seconds", "parked", "ready"] {
+        assert!(read.contains(&needed), "infra/relay.yaml reads no {needed}");
     }
+    for field in read {
+        assert!(
+            !state[field].is_null(),
+            "infra/relay.yaml reads {field}, which the line has not: {state}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_number_of_the_metrics_adds_up_with_what_the_target_saw() {
+    let scene = Scene::standard().await;
+    let relay = scene.relay().await;
+    let becomes = async |name: &str, expected: f64| {
+        until(&format!("{name} to be {expected}"), async || {
+            let value = relay.metric(&format!("oncebox_sink_{name}"), SINK).await?;
+            ensure!(value == expected, "it is {value}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    };
+    becomes("shards", 16.0).await;
+    becomes("concurrency_limit", 16.0).await;
+
+    // Nothing has failed yet: what SQS counts as a message's size is what was sent.
+    let clean = scene.database.enqueue_many(Some("clean"), 3).await.unwrap();
+    scene.published(&clean).await;
+    scene.settled().await;
+    let size = |message: &system_tests::Message| {
+        let of_attributes = message.attributes.iter();
+        message.body.len()
+            + of_attributes
+                .map(|(name, value)| name.len() + "String".len() + value.len())
+                .sum::<usize>()
+    };
+    let bytes: usize = scene.queue.take(3).await.unwrap().iter().map(size).sum();
+    becomes("sent_bytes_total", f64::from(u32::try_from(bytes).unwrap())).await;
+
+    let gate = scene.proxy.hold(1, Moment::BeforeReply, Request::is_send);
+    let held = vec![scene.database.enqueue(Some("held")).await.unwrap()];
+    gate.reached(1).await.unwrap();
+    becomes("requests_in_flight", 1.0).await;
+    gate.release();
+    scene.published(&held).await;
+    becomes("requests_in_flight", 0.0).await;
+
+    let is = |key: &'static str| move |request: &Request| request.has_key(key);
+    scene.proxy.inject(1, Fault::fail_key("flaky"), is("flaky"));
+    scene.proxy.inject(1, Fault::AccessDenied, is("denied"));
+    let refused = |entry: &system_tests::Entry| entry.key.as_deref() == Some("bad");
+    scene.proxy.inject(1, Fault::refuse(refused), is("bad"));
+    for key in ["flaky", "denied", "bad"] {
+        scene.database.enqueue(Some(key)).await.unwrap();
+        scene.settled().await;
+    }
+    becomes("parked", 1.0).await;
+    // Throttling lowers the limit, to a half at most.
+    scene.proxy.inject(1, Fault::Throttled, is("slow"));
+    let slow = vec![scene.database.enqueue(Some("slow")).await.unwrap()];
+    until("the limit to be lowered", async || {
+        let limit = relay.metric("oncebox_sink_concurrency_limit", SINK).await?;
+        ensure!((1.0..16.0).contains(&limit), "{limit}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    scene.published(&slow).await;
+    scene.settled().await;
+
+    let sends = scene.proxy.sends();
+    let of_all = |count: fn(&system_tests::Send) -> usize| {
+        f64::from(u32::try_from(sends.iter().map(count).sum::<usize>()).unwrap())
+    };
+    let (requests, messages) = (of_all(|_| 1), of_all(|send| send.entries.len()));
+    becomes("requests_total", requests).await;
+    becomes("request_duration_seconds_count", requests).await;
+    becomes("messages_total", messages).await;
+    becomes("sent_events_total", messages).await;
+    becomes("published_total", of_all(|send| send.taken.unwrap_or(0))).await;
+    becomes("published_total", 7.0).await;
+    becomes("failed_total", 4.0).await;
+    becomes("lag_events", 0.0).await;
+    becomes("lag_seconds", 0.0).await;
+    becomes("ready", 1.0).await;
+    let text = relay.get("/metrics").await.unwrap();
+    for class in ["transient", "throttled", "auth", "permanent"] {
+        let line = format!("oncebox_sink_failed_total{{sink=\"{SINK}\",class=\"{class}\"}} 1");
+        assert!(text.lines().any(|found| found == line), "no {line} in:\n{text}");
+    }
+    let seconds = relay
+        .metric("oncebox_sink_request_duration_seconds_sum", SINK)
+        .await
+        .unwrap();
+    assert!(seconds > 0.0, "{seconds}");
+
+    // Leases: another relay gets its half.
+    let other = scene.relay().await;
+    becomes("shards", 8.0).await;
+    other.stop().await.unwrap();
+    becomes("shards", 16.0).await;
 }
