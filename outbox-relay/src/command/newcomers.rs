@@ -65,6 +65,13 @@ mod tests {
     use super::*;
     use crate::{config::TargetConfig, log::page::Selection, sink::Guarantee};
 
+    /// Configured sinks with their `start`, the sinks that have cursors, and what a doubt says.
+    type Case = (
+        &'static [(&'static str, Option<Start>)],
+        &'static [&'static str],
+        Option<&'static str>,
+    );
+
     fn sink(name: &str, start: Option<Start>) -> SinkConfig {
         SinkConfig {
             name: name.to_owned(),
@@ -81,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_new_sink_is_doubted_only_beside_cursors_of_others_and_until_its_start_is_written() {
-        let cases: [(&[(&str, Option<Start>)], &[&str], Option<&str>); 8] = [
+        let cases: [Case; 8] = [
             (&[("a", None)], &[], None),
             (&[("a", None)], &["a"], None),
             (&[("a", None)], &["a", "old"], None),

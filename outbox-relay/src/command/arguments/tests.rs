@@ -189,7 +189,6 @@ fn a_command_that_does_not_exist_would_be_found() {
             "outbox-relay migrat",
             "outbox-relay parked"
         ]
-        .map(|command| command.replace("} --", "} --"))
     );
     assert!(problem("outbox-relay migrat").is_some());
     assert!(problem("outbox-relay cursor reset --from 1").is_some());
