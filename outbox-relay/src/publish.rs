@@ -3,13 +3,14 @@
 //! # Reading order
 //! [`message`] (an event as a target takes it), [`Publisher`] (the seam), [`limits`] (what targets
 //! take), [`target`] (one target of any kind), `sqs`, `sns` and `eventbridge` (how each is spoken to),
-//! `classify` and `answer` (what came of it), [`claim_check`] (what is too large), [`inspect`] (what would go
-//! wrong later).
+//! `classify` and `answer` (what came of it), [`claim_check`] (what is too large), [`inspect`] and [`consumers`]
+//! (what would go wrong later).
 
 mod answer;
 pub mod claim_check;
 mod classify;
 pub mod clients;
+pub mod consumers;
 mod eventbridge;
 pub mod inspect;
 pub mod limits;

@@ -15,6 +15,8 @@ pub struct Clients {
     pub(super) sqs: aws_sdk_sqs::Client,
     pub(super) sns: aws_sdk_sns::Client,
     pub(super) eventbridge: aws_sdk_eventbridge::Client,
+    /// Only asked by a check.
+    pub(super) lambda: aws_sdk_lambda::Client,
     pub(super) s3: aws_sdk_s3::Client,
     pub(super) sts: aws_sdk_sts::Client,
     pub(super) region: Option<Region>,
@@ -44,6 +46,7 @@ impl Clients {
             sqs: aws_sdk_sqs::Client::new(&config),
             sns: aws_sdk_sns::Client::new(&config),
             eventbridge: aws_sdk_eventbridge::Client::new(&config),
+            lambda: aws_sdk_lambda::Client::new(&config),
             s3: aws_sdk_s3::Client::from_conf(s3),
             sts: aws_sdk_sts::Client::new(&config),
             region: config.region().cloned(),

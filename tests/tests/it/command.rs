@@ -1,6 +1,7 @@
 //! The subcommands of `outbox-relay`: the real binary on a real database.
 
 mod check;
+mod check_functions;
 mod configured;
 mod cursor;
 mod hostile;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     canonical::PayloadHash,
     record::Content,
-    start_error::{StartError, required_env},
+    start_error::{StartError, optional_env, required_env},
 };
 
 /// Where transactional handlers keep one record for each event that they have consumed.
@@ -27,6 +27,20 @@ pub struct DynamoDbDedupe {
     pub(crate) table: String,
     pub(crate) tables: HashMap<String, String>,
     keep: Duration,
+}
+
+/// For how many days records are kept. `outbox-relay check` reads it of deployed functions.
+const DEDUPE_DAYS: &str = "ONCEBOX_DEDUPE_DAYS";
+
+fn dedupe_days(value: Option<&str>) -> Result<Option<u64>, StartError> {
+    match value.map(|value| value.trim().parse()) {
+        None => Ok(None),
+        Some(Ok(days @ 1..=3_650)) => Ok(Some(days)),
+        Some(_) => Err(StartError::InvalidEnv {
+            name: DEDUPE_DAYS.to_owned(),
+            expected: "a number of days from 1 to 3650",
+        }),
+    }
 }
 
 impl DynamoDbDedupe {
@@ -44,10 +58,11 @@ impl DynamoDbDedupe {
         }
     }
 
-    /// The table named by `DEDUPE_TABLE`, with the SDK's configuration from the environment.
+    /// The table named by `DEDUPE_TABLE`, with the SDK's configuration from the environment. Records are kept
+    /// for `ONCEBOX_DEDUPE_DAYS` days where that is set; see [`keep`](Self::keep).
     ///
     /// # Errors
-    /// [`StartError::MissingEnv`]. The table itself is not looked at.
+    /// [`StartError::MissingEnv`] and [`StartError::InvalidEnv`]. The table itself is not looked at.
     pub async fn from_env() -> Result<Self, StartError> {
         let table = required_env("DEDUPE_TABLE", "the name of the DynamoDB table for dedupe records")?;
         // The SDK waits for a reply for ever by default; a lost one would cost the whole invocation.
@@ -58,7 +73,11 @@ impl DynamoDbDedupe {
         let config = Builder::from(&aws_config::load_from_env().await)
             .timeout_config(timeouts)
             .build();
-        Ok(Self::new(Client::from_conf(config), table))
+        let dedupe = Self::new(Client::from_conf(config), table);
+        Ok(match dedupe_days(optional_env(DEDUPE_DAYS).as_deref())? {
+            Some(days) => dedupe.keep(Duration::from_secs(days * 24 * 60 * 60)),
+            None => dedupe,
+        })
     }
 
     /// How long a record counts. At least the retention of the queue and of the dead-letter queue
@@ -132,6 +151,24 @@ impl Claim {
             Some(Owner::Another)
         } else {
             Some(Owner::AnotherPayload)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_kept_for_whole_days_within_reason_or_the_function_does_not_start() {
+        assert_eq!(dedupe_days(None).unwrap(), None);
+        assert_eq!(dedupe_days(Some(" 18 ")).unwrap(), Some(18));
+        for bad in ["0", "-1", "1.5", "3651", "18 days"] {
+            let error = dedupe_days(Some(bad)).unwrap_err().to_string();
+            assert!(
+                error.contains("`ONCEBOX_DEDUPE_DAYS`") && !error.contains("`18"),
+                "{error}"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     lease::term::Terms,
     publish::{
         Clients, Target,
+        consumers::inspect_consumers,
         inspect::{Use, inspect},
     },
 };
@@ -51,6 +52,9 @@ async fn check_target(sink: &SinkConfig, clients: &Clients, findings: &mut Findi
         claim_check: sink.claim_check.is_some(),
     };
     for remark in inspect(&target, used).await {
+        findings.remark(about(), remark);
+    }
+    for remark in inspect_consumers(clients, &target).await {
         findings.remark(about(), remark);
     }
     Some(target)

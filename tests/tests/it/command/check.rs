@@ -14,7 +14,7 @@ use super::{
 };
 
 /// What a check of this configuration printed.
-async fn checked(scene: &Configured, file: &NamedTempFile) -> (Option<i32>, Value) {
+pub(super) async fn checked(scene: &Configured, file: &NamedTempFile) -> (Option<i32>, Value) {
     let printed = scene.command(file, &["check", "--json"]).run().await.unwrap();
     let report = serde_json::from_str(&printed.stdout).unwrap_or_else(|_| panic!("no JSON: {printed:?}"));
     (printed.code, report)
@@ -29,14 +29,14 @@ fn said<'a>(report: &'a Value, level: &str, about: &str) -> Vec<&'a str> {
     of_level.filter_map(|check| check["text"].as_str()).collect()
 }
 
-fn assert_said(report: &Value, level: &str, about: &str, words: &[&str]) {
+pub(super) fn assert_said(report: &Value, level: &str, about: &str, words: &[&str]) {
     let lines = said(report, level, about);
     let is_there = lines.iter().any(|line| words.iter().all(|word| line.contains(word)));
     assert!(is_there, "no {level} about {about} with {words:?}: {report:#}");
 }
 
 const DATABASE: &str = "database";
-const TARGET: &str = "target of all";
+pub(super) const TARGET: &str = "target of all";
 const CURSORS: &str = "cursors of all";
 
 /// A queue with a dead-letter queue that keeps messages for so long.
