@@ -15,7 +15,7 @@ from deployment.clients import Clients
 from deployment.problems import DeployError
 
 TEMPLATES = Path(__file__).resolve().parent.parent
-NESTED = ("messaging.yaml", "data.yaml", "functions.yaml")
+NESTED = ("messaging.yaml", "data.yaml", "functions.yaml", "observe.yaml")
 FUNCTIONS = ("create-invoice", "take-payment", "audit-tap")
 # Raise it when the zip files are made in another way.
 FORMAT = b"1"
