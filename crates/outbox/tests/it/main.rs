@@ -6,6 +6,7 @@
 
 mod border;
 mod database;
+mod hostile;
 mod migration;
 mod order;
 mod transaction;
