@@ -9,6 +9,7 @@ mod dead_letter;
 mod delivery;
 mod fifo;
 mod flaky;
+mod guide;
 mod inbox;
 mod lossy_proxy;
 mod ping;
