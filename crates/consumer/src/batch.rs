@@ -6,12 +6,17 @@ use std::{
 };
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use futures::{StreamExt, future::BoxFuture, stream};
+use futures::future::{self, BoxFuture};
 use jiff::Timestamp;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout_at},
+};
 
+#[cfg(feature = "dynamodb")]
+use crate::dynamodb::{Task, TransactionalBatch};
 use crate::{
-    claim_check::ClaimCheck,
+    claim_check::{ClaimCheck, Resolved},
     dead_letter::DeadLetterQueue,
     failure::{Failure, Reason},
     handler::Route,
@@ -38,8 +43,20 @@ pub struct Consumer {
     pub(crate) claim_check: ClaimCheck,
     #[cfg(feature = "dynamodb")]
     pub(crate) dedupe: Option<crate::DynamoDbDedupe>,
+    #[cfg(feature = "dynamodb")]
+    pub(crate) gap_guard: Option<crate::GapGuard>,
     #[cfg(feature = "postgres")]
     pub(crate) inbox: Option<crate::postgres::Inbox>,
+}
+
+/// What the lanes of a batch share.
+struct Shared<'a> {
+    delivery: &'a Delivery,
+    invocation: &'a Invocation,
+    /// One for each event that is worked on; who only waits for its commit needs none.
+    permits: Semaphore,
+    #[cfg(feature = "dynamodb")]
+    transactional: Option<TransactionalBatch<'a>>,
 }
 
 /// Why a batch cannot be reported record by record, and so fails as a whole.
@@ -80,16 +97,29 @@ impl Consumer {
     /// Dropping it leaves each event either with its whole effect and its dedupe record, or with
     /// neither; delivered again, none has a second effect.
     pub async fn settle_batch(&self, event: SqsEvent, invocation: &Invocation) -> Result<Settlement, BatchError> {
-        let delivery = Delivery::decode(event)?;
-        let mut running: Vec<BoxFuture<'_, Vec<(usize, EventReport)>>> = Vec::new();
-        for lane in lanes(&delivery) {
-            running.push(Box::pin(self.run_lane(&delivery, lane, invocation)));
+        let mut delivery = Delivery::decode(event)?;
+        #[cfg(feature = "dynamodb")]
+        {
+            delivery.is_gap_guarded = self.gap_guard.is_some();
         }
-        let mut reports: Vec<(usize, EventReport)> = stream::iter(running)
-            .buffer_unordered(self.concurrency)
-            .flat_map(stream::iter)
-            .collect()
-            .await;
+        let delivery = delivery;
+        let lanes = lanes(&delivery);
+        let shared = Shared {
+            delivery: &delivery,
+            invocation,
+            permits: Semaphore::new(self.concurrency.min(Semaphore::MAX_PERMITS)),
+            #[cfg(feature = "dynamodb")]
+            transactional: self.dedupe.as_ref().map(|dedupe| {
+                TransactionalBatch::new(dedupe, &self.name, self.gap_guard, lanes.len(), invocation.budget)
+            }),
+        };
+        self.look_up(&shared).await;
+        let mut running: Vec<BoxFuture<'_, Vec<(usize, EventReport)>>> = Vec::new();
+        for lane in lanes {
+            running.push(Box::pin(self.run_lane(&shared, lane)));
+        }
+        let (reports, ()) = future::join(future::join_all(running), shared.commit()).await;
+        let mut reports = reports.into_iter().flatten().collect::<Vec<_>>();
         reports.sort_by_key(|(index, _)| *index);
         let failed = reports.iter().filter(|(_, report)| report.is_failed);
         let failed: HashSet<usize> = failed.map(|(index, _)| delivery.parts[*index].record).collect();
@@ -106,16 +136,36 @@ impl Consumer {
         Ok(settlement)
     }
 
-    async fn run_lane(&self, delivery: &Delivery, lane: Lane, invocation: &Invocation) -> Vec<(usize, EventReport)> {
+    /// Reads what is known of the batch's events, in one go.
+    async fn look_up(&self, shared: &Shared<'_>) {
+        #[cfg(feature = "dynamodb")]
+        if let Some(transactional) = &shared.transactional {
+            let parts = shared.delivery.parts.iter();
+            let events = parts.filter_map(|part| {
+                let content = part.content.as_ref().ok()?;
+                let is_transactional = matches!(self.router.route(content), Ok(Some(Route::Transactional(_))));
+                let is_looked_up = is_transactional || shared.delivery.is_gap_guarded;
+                is_looked_up.then(|| (content, shared.delivery.record_of(part).receive_count.unwrap_or(1)))
+            });
+            transactional.look_up(events).await;
+        }
+        #[cfg(not(feature = "dynamodb"))]
+        let _ = shared;
+    }
+
+    async fn run_lane(&self, shared: &Shared<'_>, lane: Lane) -> Vec<(usize, EventReport)> {
+        let Shared {
+            delivery, invocation, ..
+        } = *shared;
         let budget = invocation.budget;
         let mut reports = Vec::with_capacity(lane.len());
         let mut copies: HashMap<_, Settled> = HashMap::new();
         let mut blocked: HashSet<Order<'_>> = HashSet::new();
         for index in lane {
             let part = &delivery.parts[index];
-            let started = Instant::now();
             let order = Order::of(part, delivery);
             let copy_of = part.identity().and_then(|identity| copies.get(&identity));
+            let mut started = Instant::now();
             let settled = if order.is_some_and(|order| blocked.contains(&order)) {
                 Settled::failed(
                     Outcome::NotStarted,
@@ -123,12 +173,17 @@ impl Consumer {
                 )
             } else if let Some(first) = copy_of {
                 first.for_copy()
-            } else if self.shutdown.is_stopping() {
-                Settled::failed(Outcome::NotStarted, "the function is being stopped")
-            } else if started >= budget.start_until {
-                Settled::failed(Outcome::NotStarted, "too little time left in this invocation")
             } else {
-                self.settle(delivery, part, budget).await
+                let permit = shared.permits.acquire().await;
+                started = Instant::now();
+                match permit {
+                    // It may have waited for its permit.
+                    _ if self.shutdown.is_stopping() => {
+                        Settled::failed(Outcome::NotStarted, "the function is being stopped")
+                    }
+                    Ok(permit) if started < budget.start_until => self.settle(shared, part, permit).await,
+                    _ => Settled::failed(Outcome::NotStarted, "too little time left in this invocation"),
+                }
             };
             if let Some(identity) = part.identity() {
                 copies.entry(identity).or_insert_with(|| settled.clone());
@@ -140,37 +195,49 @@ impl Consumer {
             log::event(&self.name, &invocation.request_id, &report);
             reports.push((index, report));
         }
+        shared.lane_ended();
         reports
     }
 
     /// Attempts an event and deals with its failure, by `settle_until` at the latest.
-    async fn settle(&self, delivery: &Delivery, part: &Part, budget: Budget) -> Settled {
+    async fn settle(&self, shared: &Shared<'_>, part: &Part, permit: SemaphorePermit<'_>) -> Settled {
         let attempt = async {
-            match self.attempt(part, budget).await {
+            match self.attempt(shared, part, permit).await {
                 Verdict::Done => Settled::acknowledged(Outcome::Done),
                 Verdict::Duplicate => Settled::acknowledged(Outcome::Duplicate),
                 Verdict::Expired => Settled::acknowledged(Outcome::Expired),
                 Verdict::Ignored => Settled::acknowledged(Outcome::Ignored),
+                Verdict::Held(gap) => {
+                    let receive_count = shared.delivery.record_of(part).receive_count;
+                    match Failure::retryable(gap).after_deliveries(receive_count, self.max_receive_count) {
+                        Failure::Retryable(gap) => Settled::failed(Outcome::Held, gap),
+                        Failure::Permanent(_, gap) => self.set_aside(shared, part, Reason::Gap, gap).await,
+                    }
+                }
                 Verdict::Failed(failure) => {
-                    let receive_count = delivery.record_of(part).receive_count;
+                    let receive_count = shared.delivery.record_of(part).receive_count;
                     match failure.after_deliveries(receive_count, self.max_receive_count) {
                         Failure::Retryable(error) => Settled::failed(Outcome::Retryable, error),
-                        Failure::Permanent(reason, error) => self.set_aside(delivery, part, reason, error).await,
+                        Failure::Permanent(reason, error) => self.set_aside(shared, part, reason, error).await,
                     }
                 }
             }
         };
-        match timeout_at(budget.settle_until, attempt).await {
+        match timeout_at(shared.invocation.budget.settle_until, attempt).await {
             Ok(settled) => settled,
             Err(_) => Settled::failed(Outcome::Retryable, "not done within the time of this invocation"),
         }
     }
 
     /// Settled only when the dead letter is safely stored; before that the message is the only copy.
-    async fn set_aside(&self, delivery: &Delivery, part: &Part, reason: Reason, error: String) -> Settled {
-        let (is_failed, error) = match self.queues.send(delivery, part, reason, &error).await {
+    async fn set_aside(&self, shared: &Shared<'_>, part: &Part, reason: Reason, error: String) -> Settled {
+        let set_aside = match self.queues.send(shared.delivery, part, reason, &error).await {
+            Ok(()) => shared.pass_by(part).await,
+            not_sent => not_sent,
+        };
+        let (is_failed, error) = match set_aside {
             Ok(()) => (false, error),
-            Err(not_sent) => (true, format!("{error} ({not_sent})")),
+            Err(why_not) => (true, format!("{error} ({why_not})")),
         };
         Settled {
             outcome: Outcome::Permanent,
@@ -180,37 +247,113 @@ impl Consumer {
         }
     }
 
-    async fn attempt(&self, part: &Part, budget: Budget) -> Verdict {
+    async fn attempt(&self, shared: &Shared<'_>, part: &Part, permit: SemaphorePermit<'_>) -> Verdict {
         let content = match &part.content {
             Ok(content) => content,
             Err(error) => return Failure::permanent(Reason::NotAnEnvelope, error).into(),
         };
-        if content.envelope.is_expired(Timestamp::now()) {
-            return Verdict::Expired;
+        let budget = shared.invocation.budget;
+        let ready = self.ready(content, budget).await;
+        #[cfg(feature = "dynamodb")]
+        if let Some(transactional) = &shared.transactional
+            && let Some(position) = transactional.position(content)
+        {
+            let task = match &ready {
+                Ok((Route::Transactional(handler), content)) => Task::Handle(handler.as_ref(), content),
+                #[cfg(feature = "postgres")]
+                Ok((Route::Postgres(_), _)) => {
+                    Task::End(Failure::retryable("a gap guard needs transactional handlers").into())
+                }
+                Err(verdict) => Task::End(verdict.clone()),
+            };
+            let receive_count = shared.delivery.record_of(part).receive_count.unwrap_or(1);
+            return transactional
+                .consume_in_turn(position, content, task, receive_count, permit)
+                .await;
         }
-        let route = match self.router.route(content) {
-            Ok(Some(route)) => route,
-            Ok(None) => return Verdict::Ignored,
-            Err(failure) => return failure.into(),
-        };
-        match self.claim_check.resolve(content, budget.work_until).await {
-            Ok(content) => self.consume(route, &content, budget).await,
-            Err(failure) => failure.into(),
+        match ready {
+            Ok((route, content)) => self.consume(shared, route, &content, permit).await,
+            Err(verdict) => verdict,
         }
     }
 
-    async fn consume(&self, route: &Route, content: &Content, budget: Budget) -> Verdict {
+    /// The handler of an event and its data, or what it comes to without an attempt.
+    async fn ready<'a>(&'a self, content: &'a Content, budget: Budget) -> Result<(&'a Route, Resolved<'a>), Verdict> {
+        if content.envelope.is_expired(Timestamp::now()) {
+            return Err(Verdict::Expired);
+        }
+        match self.router.route(content) {
+            Ok(Some(route)) => Ok((route, self.claim_check.resolve(content, budget.work_until).await?)),
+            Ok(None) => Err(Verdict::Ignored),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn consume(
+        &self,
+        shared: &Shared<'_>,
+        route: &Route,
+        content: &Content,
+        permit: SemaphorePermit<'_>,
+    ) -> Verdict {
         match route {
             #[cfg(feature = "dynamodb")]
-            Route::Transactional(handler) => match &self.dedupe {
-                Some(dedupe) => dedupe.consume(&self.name, content, handler.as_ref(), budget).await,
+            Route::Transactional(handler) => match &shared.transactional {
+                Some(batch) => batch.consume(handler.as_ref(), content, permit).await,
                 None => Failure::retryable("the consumer was built without a dedupe table").into(),
             },
             #[cfg(feature = "postgres")]
             Route::Postgres(handler) => match &self.inbox {
-                Some(inbox) => inbox.consume(&self.name, content, handler.as_ref(), budget).await,
+                Some(inbox) => {
+                    let budget = shared.invocation.budget;
+                    let verdict = inbox.consume(&self.name, content, handler.as_ref(), budget).await;
+                    drop(permit);
+                    verdict
+                }
                 None => Failure::retryable("the consumer was built without a database").into(),
             },
         }
+    }
+}
+
+#[cfg(feature = "dynamodb")]
+impl Shared<'_> {
+    async fn commit(&self) {
+        if let Some(transactional) = &self.transactional {
+            transactional.committer.run().await;
+        }
+    }
+
+    fn lane_ended(&self) {
+        if let Some(transactional) = &self.transactional {
+            transactional.committer.lane_ended();
+        }
+    }
+
+    /// Lets the successors of an event go on that was set aside.
+    async fn pass_by(&self, part: &Part) -> Result<(), String> {
+        let (Some(transactional), Ok(content)) = (&self.transactional, &part.content) else {
+            return Ok(());
+        };
+        match transactional.position(content) {
+            Some(position) => transactional.pass_by(position).await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(not(feature = "dynamodb"))]
+#[expect(
+    clippy::unused_async,
+    clippy::unused_self,
+    reason = "the same face with and without DynamoDB"
+)]
+impl Shared<'_> {
+    async fn commit(&self) {}
+
+    fn lane_ended(&self) {}
+
+    async fn pass_by(&self, _: &Part) -> Result<(), String> {
+        Ok(())
     }
 }

@@ -64,6 +64,8 @@ pub struct ConsumerBuilder {
     dedupe: Option<crate::DynamoDbDedupe>,
     #[cfg(feature = "dynamodb")]
     tables: HashMap<String, String>,
+    #[cfg(feature = "dynamodb")]
+    gap_guard: Option<crate::GapGuard>,
     #[cfg(feature = "postgres")]
     pool: Option<sqlx::PgPool>,
 }
@@ -95,6 +97,8 @@ impl Consumer {
             dedupe: None,
             #[cfg(feature = "dynamodb")]
             tables: HashMap::new(),
+            #[cfg(feature = "dynamodb")]
+            gap_guard: None,
             #[cfg(feature = "postgres")]
             pool: None,
         }
@@ -230,6 +234,19 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Holds back events whose predecessors within their key have not had their effect yet.
+    ///
+    /// It looks after every event that has a `partitionkey` and a `sequence`, also those that are
+    /// dropped; the others are consumed as without it. An event that goes to the dead-letter queue
+    /// lets its successors go on, and has its effect late when it is redriven.
+    ///
+    /// All handlers must be transactional. A watermark per key stays in the dedupe table for good.
+    #[cfg(feature = "dynamodb")]
+    pub fn gap_guard(mut self, guard: crate::GapGuard) -> Self {
+        self.gap_guard = Some(guard);
+        self
+    }
+
     /// Names a table: effects on `alias` go to the table `name`. A table that has no alias is
     /// called by its own name.
     #[cfg(feature = "dynamodb")]
@@ -305,6 +322,8 @@ impl ConsumerBuilder {
             claim_check: self.claim_check,
             #[cfg(feature = "dynamodb")]
             dedupe: self.dedupe.map(|dedupe| dedupe.with_tables(self.tables)),
+            #[cfg(feature = "dynamodb")]
+            gap_guard: self.gap_guard,
             #[cfg(feature = "postgres")]
             inbox: self.pool.map(crate::postgres::Inbox::new),
             name: self.name,
@@ -353,6 +372,8 @@ impl ConsumerBuilder {
             Route::Transactional(_) if self.dedupe.is_none() => Err(StartError::NoDedupe { event_type }),
             #[cfg(feature = "dynamodb")]
             Route::Transactional(_) => Ok(()),
+            #[cfg(all(feature = "dynamodb", feature = "postgres"))]
+            Route::Postgres(_) if self.gap_guard.is_some() => Err(StartError::GapGuard { event_type }),
             #[cfg(feature = "postgres")]
             Route::Postgres(_) if self.pool.is_none() => Err(StartError::NoPostgres { event_type }),
             #[cfg(feature = "postgres")]

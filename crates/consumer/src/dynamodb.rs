@@ -1,17 +1,24 @@
 //! The `transactional` mode: effects and dedupe record in one `TransactWriteItems`.
 
 mod attribute;
-mod commit;
+mod aws;
+mod batch;
+mod committer;
 mod condition;
 mod dedupe;
+mod described;
 mod effects;
-mod reply;
-mod transaction;
+mod group;
+mod merge;
+mod store;
+mod watermark;
 
 pub use attribute::{Attribute, Key};
+pub(crate) use batch::{Task, TransactionalBatch};
 pub use condition::Condition;
 pub use dedupe::DynamoDbDedupe;
 pub use effects::{Check, Delete, Effects, Put, Update};
+pub use watermark::GapGuard;
 
 use futures::future::BoxFuture;
 use oncebox_envelope::{Envelope, RawEnvelope};

@@ -93,6 +93,8 @@ pub enum Reason {
     /// The effects cannot be written: too many, too large, an item twice, or refused by DynamoDB; or
     /// the handler ended the Postgres transaction itself.
     InvalidEffects,
+    /// Its predecessor within its key has not come, and it has waited long enough.
+    Gap,
 }
 
 impl Reason {
@@ -111,6 +113,7 @@ impl Reason {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::ConditionFailed => "condition_failed",
             Self::InvalidEffects => "invalid_effects",
+            Self::Gap => "gap",
         }
     }
 }
@@ -154,6 +157,14 @@ impl Failure {
             Reason::PayloadMismatch,
             "an event with this id and another payload was consumed before; ids must never be used twice",
         )
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retryable(text) | Self::Permanent(_, text) => f.write_str(text),
+        }
     }
 }
 

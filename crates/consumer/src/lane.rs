@@ -18,6 +18,8 @@ pub(crate) enum Order<'a> {
     /// Standard queue: the events of one key within one bundle. They come again together, so to
     /// hold the later ones back costs nothing; between records SQS keeps no order anyway.
     Key(usize, &'a str),
+    /// With a gap guard: the numbered events of a key, over records and queues, by their sequence.
+    Numbered(&'a str),
 }
 
 impl<'a> Order<'a> {
@@ -26,7 +28,11 @@ impl<'a> Order<'a> {
         if let Some(group) = &delivery.record_of(part).group {
             return Some(Self::Group(group));
         }
-        let key = part.content.as_ref().ok()?.envelope.partition_key.as_ref()?;
+        let envelope = &part.content.as_ref().ok()?.envelope;
+        let key = envelope.partition_key.as_ref()?;
+        if delivery.is_gap_guarded && envelope.sequence.is_some() {
+            return Some(Self::Numbered(key.as_str()));
+        }
         part.element.as_ref().map(|_| Self::Key(part.record, key.as_str()))
     }
 }
@@ -39,7 +45,8 @@ enum Bond<'a> {
     Event(EventId),
 }
 
-/// Sorts a batch into lanes; lanes stand in the order of their first part.
+/// Sorts a batch into lanes; lanes stand in the order of their first part. The numbered events of a
+/// key that has a gap guard stand in the order of their sequence, in the places that they have.
 pub(crate) fn lanes(delivery: &Delivery) -> Vec<Lane> {
     // A lane is known by its first part; a part that is bound to several lanes joins them.
     let mut first: Vec<usize> = (0..delivery.parts.len()).collect();
@@ -58,7 +65,29 @@ pub(crate) fn lanes(delivery: &Delivery) -> Vec<Lane> {
         lanes[root(&first, index)].push(index);
     }
     lanes.retain(|lane| !lane.is_empty());
+    for lane in &mut lanes {
+        sort_numbered(lane, delivery);
+    }
     lanes
+}
+
+fn sort_numbered(lane: &mut Lane, delivery: &Delivery) {
+    let mut places: HashMap<Order<'_>, Vec<usize>> = HashMap::new();
+    for (place, index) in lane.iter().enumerate() {
+        if let Some(order @ Order::Numbered(_)) = Order::of(&delivery.parts[*index], delivery) {
+            places.entry(order).or_default().push(place);
+        }
+    }
+    for places in places.into_values() {
+        let mut sorted: Vec<usize> = places.iter().map(|place| lane[*place]).collect();
+        sorted.sort_by_key(|index| {
+            let content = delivery.parts[*index].content.as_ref().ok();
+            content.and_then(|content| content.envelope.sequence)
+        });
+        for (place, index) in places.into_iter().zip(sorted) {
+            lane[place] = index;
+        }
+    }
 }
 
 fn root(first: &[usize], mut index: usize) -> usize {

@@ -79,8 +79,8 @@ pub use start_error::StartError;
 pub use claim_check::S3ClaimCheck;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::{
-    Attribute, Check, Condition, Delete, DynamoDbDedupe, Effects, Key, Put, Transactional, TransactionalHandler,
-    Update, transactional,
+    Attribute, Check, Condition, Delete, DynamoDbDedupe, Effects, GapGuard, Key, Put, Transactional,
+    TransactionalHandler, Update, transactional,
 };
 #[cfg(feature = "postgres")]
 pub use postgres::{InTransaction, PostgresHandler, pool_from_env, postgres};

@@ -84,7 +84,7 @@ pub(crate) fn event(consumer: &str, request_id: &str, report: &EventReport) {
     }
     match report.outcome {
         Outcome::Done | Outcome::Duplicate | Outcome::Expired | Outcome::Ignored => line!(Level::INFO),
-        Outcome::Retryable | Outcome::NotStarted => line!(Level::WARN),
+        Outcome::Retryable | Outcome::NotStarted | Outcome::Held => line!(Level::WARN),
         Outcome::Permanent => line!(Level::ERROR),
     }
 }
@@ -102,6 +102,7 @@ pub(crate) fn batch(consumer: &str, request_id: &str, settlement: &Settlement) {
         { Outcome::Retryable.as_str() } = settlement.count(Outcome::Retryable),
         { Outcome::Permanent.as_str() } = settlement.count(Outcome::Permanent),
         { Outcome::NotStarted.as_str() } = settlement.count(Outcome::NotStarted),
+        { Outcome::Held.as_str() } = settlement.count(Outcome::Held),
         "{}",
         BATCH_MESSAGE
     );
@@ -241,7 +242,7 @@ mod tests {
         };
         let expected = serde_json::json!({
             "level": "INFO", "message": "batch settled", "consumer": "c", "request_id": "r", "records": 1, "events": 2,
-            "done": 0, "duplicate": 0, "expired": 0, "ignored": 0, "retryable": 0, "permanent": 2, "not_started": 0,
+            "done": 0, "duplicate": 0, "expired": 0, "ignored": 0, "retryable": 0, "permanent": 2, "not_started": 0, "held": 0,
         });
         assert_eq!(logged(|| batch("c", "r", &settlement)), expected);
     }

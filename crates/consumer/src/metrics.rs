@@ -42,6 +42,8 @@ pub const RETRYABLE: &str = "Retryable";
 pub const PERMANENT: &str = "Permanent";
 /// Count: back to the queue without an attempt.
 pub const NOT_STARTED: &str = "NotStarted";
+/// Count: back to the queue, since its predecessor within its key has not come.
+pub const GAP_HELD: &str = "GapHeld";
 /// Milliseconds from the event's time (the start of the producer's transaction) to its effect.
 pub const AGE_MS: &str = "AgeMs";
 /// Milliseconds of an attempt that had its effect.
@@ -63,6 +65,7 @@ pub const fn count_of(outcome: Outcome) -> &'static str {
         Outcome::Retryable => RETRYABLE,
         Outcome::Permanent => PERMANENT,
         Outcome::NotStarted => NOT_STARTED,
+        Outcome::Held => GAP_HELD,
     }
 }
 

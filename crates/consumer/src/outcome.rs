@@ -21,11 +21,13 @@ pub enum Outcome {
     Permanent,
     /// Back to the queue without an attempt: no time left, or an earlier one of its message group or key failed.
     NotStarted,
+    /// Back to the queue without an attempt: its predecessor within its key has not come yet.
+    Held,
 }
 
 impl Outcome {
     /// Every outcome, in the order of their declaration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Done,
         Self::Duplicate,
         Self::Expired,
@@ -33,6 +35,7 @@ impl Outcome {
         Self::Retryable,
         Self::Permanent,
         Self::NotStarted,
+        Self::Held,
     ];
 
     /// The word in the log, also the name of its count in the batch line.
@@ -46,6 +49,7 @@ impl Outcome {
             Self::Retryable => "retryable",
             Self::Permanent => "permanent",
             Self::NotStarted => "not_started",
+            Self::Held => "held",
         }
     }
 }
@@ -57,6 +61,8 @@ pub(crate) enum Verdict {
     Duplicate,
     Expired,
     Ignored,
+    /// It is not its turn.
+    Held(String),
     Failed(Failure),
 }
 

@@ -10,6 +10,8 @@ use crate::{batch::BatchError, canonical::PayloadHash};
 pub(crate) struct Delivery {
     pub(crate) records: Vec<Record>,
     pub(crate) parts: Vec<Part>,
+    /// Whether a gap guard looks after the keys.
+    pub(crate) is_gap_guarded: bool,
 }
 
 /// An SQS message; it is acknowledged or goes back as a whole.
@@ -65,6 +67,7 @@ impl Delivery {
         let mut delivery = Self {
             records: Vec::with_capacity(event.records.len()),
             parts: Vec::with_capacity(event.records.len()),
+            is_gap_guarded: false,
         };
         for (index, message) in event.records.into_iter().enumerate() {
             delivery

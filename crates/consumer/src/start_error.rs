@@ -66,6 +66,14 @@ pub enum StartError {
         /// The event type.
         event_type: String,
     },
+    /// A gap guard over a handler that does not commit its watermark.
+    #[error(
+        "the consumer has a gap guard, and the handler of `{event_type}` is not transactional; give one of them up"
+    )]
+    GapGuard {
+        /// The event type, `*` for `on_any`.
+        event_type: String,
+    },
     /// The Lambda runtime ended.
     #[error("the Lambda runtime ended")]
     Runtime(#[source] lambda_runtime::Error),

@@ -7,11 +7,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::attribute::{Attribute, size_bytes};
 
 /// What must hold for an effect to be written. Attributes are top-level ones, by name.
-#[derive(Clone)]
-pub struct Condition(Test);
+#[derive(Clone, PartialEq)]
+pub struct Condition(pub(crate) Test);
 
-#[derive(Clone)]
-enum Test {
+/// A condition as a tree.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Test {
     Exists(String),
     Absent(String),
     Compare(String, &'static str, Attribute),
@@ -65,6 +66,10 @@ impl Condition {
     pub(crate) fn write(&self, expression: &mut Expression) -> String {
         self.0.write(expression)
     }
+
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
+    }
 }
 
 impl Test {
@@ -78,6 +83,14 @@ impl Test {
             }
             Self::Both(a, b) => format!("({}) AND ({})", a.write(expression), b.write(expression)),
             Self::Either(a, b) => format!("({}) OR ({})", a.write(expression), b.write(expression)),
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Exists(name) | Self::Absent(name) => name.len(),
+            Self::Compare(name, _, value) => name.len() + size_bytes(&value.0),
+            Self::Both(a, b) | Self::Either(a, b) => a.size_bytes() + b.size_bytes(),
         }
     }
 }
@@ -112,12 +125,6 @@ impl Expression {
         let placeholder = format!(":v{}", self.values.len());
         self.values.insert(placeholder.clone(), value.0.clone());
         placeholder
-    }
-
-    pub(crate) fn size_bytes(&self) -> usize {
-        let names = self.names.values().map(String::len);
-        let values = self.values.values().map(size_bytes);
-        names.sum::<usize>() + values.sum::<usize>()
     }
 
     /// DynamoDB refuses maps that are empty.

@@ -1,15 +1,20 @@
 //! The dedupe table.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
     config::{Builder, timeout::TimeoutConfig},
-    types::AttributeValue,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::{
+    attribute::{Attribute, Key},
+    aws::AwsStore,
+    condition::Condition,
+    store::{Change, Item, ItemKey, Store, Write},
+};
 use crate::{
     canonical::PayloadHash,
     record::Content,
@@ -23,7 +28,7 @@ use crate::{
 /// it), `ph` (the payload's hash, binary) and `ttl` (epoch seconds).
 #[derive(Clone)]
 pub struct DynamoDbDedupe {
-    pub(crate) client: Client,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) table: String,
     pub(crate) tables: HashMap<String, String>,
     keep: Duration,
@@ -50,8 +55,13 @@ impl DynamoDbDedupe {
 
     /// Records in `table`, through `client`. Effects go through the same client.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self::on(Arc::new(AwsStore(client)), table)
+    }
+
+    /// The same on any store.
+    pub(crate) fn on(store: Arc<dyn Store>, table: impl Into<String>) -> Self {
         Self {
-            client,
+            store,
             table: table.into(),
             tables: HashMap::new(),
             keep: Self::DEFAULT_KEEP,
@@ -117,27 +127,49 @@ impl Claim {
     pub(crate) fn new(consumer: &str, content: &Content, dedupe: &DynamoDbDedupe) -> Self {
         let now_secs = Timestamp::now().as_second();
         let keep_secs = i64::try_from(dedupe.keep.as_secs()).unwrap_or(i64::MAX);
+        Self::of(consumer, content, now_secs, now_secs.saturating_add(keep_secs))
+    }
+
+    pub(crate) fn of(consumer: &str, content: &Content, now_secs: i64, ttl_secs: i64) -> Self {
         Self {
             pk: format!("{consumer}#{}", content.envelope.id),
             own: Uuid::new_v4().to_string(),
             hash: content.hash,
             now_secs,
-            ttl_secs: now_secs.saturating_add(keep_secs),
+            ttl_secs,
         }
     }
 
-    pub(crate) fn item(&self) -> HashMap<String, AttributeValue> {
-        HashMap::from([
-            ("pk".to_owned(), AttributeValue::S(self.pk.clone())),
-            ("st".to_owned(), AttributeValue::S("done".to_owned())),
-            ("own".to_owned(), AttributeValue::S(self.own.clone())),
-            ("ph".to_owned(), AttributeValue::B(self.hash.as_bytes().to_vec().into())),
-            ("ttl".to_owned(), AttributeValue::N(self.ttl_secs.to_string())),
-        ])
+    /// Puts the record where there is none that still counts.
+    pub(crate) fn write(&self, table: &str) -> Write {
+        let attributes: [(&str, Attribute); 4] = [
+            ("st", "done".into()),
+            ("own", self.own.as_str().into()),
+            ("ph", self.hash.as_bytes().to_vec().into()),
+            ("ttl", self.ttl_secs.into()),
+        ];
+        // DynamoDB deletes expired items hours late, so the time is tested too.
+        let is_free = Condition::absent("pk").or(Condition::less_than("ttl", self.now_secs.saturating_add(1)));
+        Write {
+            table: table.to_owned(),
+            key: self.key(),
+            change: Change::Put(attributes.map(|(name, value)| (name.to_owned(), value)).into()),
+            condition: Some(is_free),
+            // Tells a duplicate from a second use of the id without another read.
+            wants_old: true,
+        }
+    }
+
+    pub(crate) fn record(&self, table: &str) -> ItemKey {
+        ItemKey::new(table, self.key())
+    }
+
+    fn key(&self) -> Key {
+        Key::new("pk", self.pk.as_str())
     }
 
     /// Who wrote the record; `None` when it does not count any more.
-    pub(crate) fn owner(&self, record: &HashMap<String, AttributeValue>) -> Option<Owner> {
+    pub(crate) fn owner(&self, record: &Item) -> Option<Owner> {
         let text = |name| record.get(name).and_then(|value| value.as_s().ok());
         let ttl = record
             .get("ttl")

@@ -1,8 +1,11 @@
 //! The writes that a handler asks for.
 
+use std::collections::HashMap;
+
 use super::{
     attribute::{Attribute, Key},
     condition::Condition,
+    store::{Change, Changes, Write},
 };
 use crate::failure::HandlerError;
 
@@ -86,6 +89,23 @@ impl Effects {
 }
 
 impl Effect {
+    /// The write that it comes to; `tables` are tables' own names by alias.
+    pub(crate) fn write(&self, tables: &HashMap<String, String>) -> Write {
+        let change = match &self.action {
+            Action::Put(put) => Change::Put(put.attributes.clone()),
+            Action::Update(update) => Change::Update(update.changes.clone()),
+            Action::Delete(_) => Change::Delete,
+            Action::Check(_) => Change::Check,
+        };
+        Write {
+            table: tables.get(&self.table).unwrap_or(&self.table).clone(),
+            key: self.key.clone(),
+            change,
+            condition: self.guard().condition.clone(),
+            wants_old: false,
+        }
+    }
+
     /// What the handler's author said should happen when the condition does not hold.
     pub(crate) fn guard(&self) -> &Guard {
         match &self.action {
@@ -120,35 +140,32 @@ impl Put {
 /// Changes to an item.
 #[derive(Default)]
 pub struct Update {
-    pub(crate) set: Vec<(String, Attribute)>,
-    pub(crate) set_if_absent: Vec<(String, Attribute)>,
-    pub(crate) add: Vec<(String, Attribute)>,
-    pub(crate) remove: Vec<String>,
+    pub(crate) changes: Changes,
     pub(crate) guard: Guard,
 }
 
 impl Update {
     /// `SET name = value`.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<Attribute>) -> &mut Self {
-        self.set.push((name.into(), value.into()));
+        self.changes.set.push((name.into(), value.into()));
         self
     }
 
     /// `SET name = if_not_exists(name, value)`: the first one to write it wins.
     pub fn set_if_absent(&mut self, name: impl Into<String>, value: impl Into<Attribute>) -> &mut Self {
-        self.set_if_absent.push((name.into(), value.into()));
+        self.changes.set_if_absent.push((name.into(), value.into()));
         self
     }
 
     /// `ADD name value`: adds to a number (0 if absent), or to a set.
     pub fn add(&mut self, name: impl Into<String>, value: impl Into<Attribute>) -> &mut Self {
-        self.add.push((name.into(), value.into()));
+        self.changes.add.push((name.into(), value.into()));
         self
     }
 
     /// `REMOVE name`.
     pub fn remove(&mut self, name: impl Into<String>) -> &mut Self {
-        self.remove.push(name.into());
+        self.changes.remove.push(name.into());
         self
     }
 }

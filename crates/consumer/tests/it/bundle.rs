@@ -256,7 +256,13 @@ async fn on_fifo_a_failure_in_a_bundle_stops_its_later_events_and_the_later_mess
     assert_eq!(outcomes(&first), [done, Outcome::Retryable, waits, done, waits, waits]);
     let back = [0, 2, 3].map(|index: usize| messages[index].message_id.clone());
     assert_eq!(returned(&first), back);
-    assert_eq!(flaky.attempts(), [events[0].id, events[1].id, other.id]);
+    let mut attempts = flaky.attempts();
+    attempts.retain(|id| *id != other.id);
+    assert_eq!(
+        attempts,
+        [events[0].id, events[1].id],
+        "in sequence, beside the other group"
+    );
 
     let back = [0, 2, 3].map(|index: usize| messages[index].clone());
     let second = deliver(&consumer, &back).await;

@@ -50,6 +50,18 @@ impl Message {
         }
     }
 
+    /// An event of a key with its place in it.
+    pub(crate) fn numbered(act: Act, key: &str, sequence: i64) -> Self {
+        let more = json!({ "partitionkey": key, "sequence": format!("{sequence:020}") });
+        Self::with(Uuid::now_v7(), Ping::TYPE, &json!({ "act": act }), &more)
+    }
+
+    /// As SQS delivers it for the `count`th time.
+    pub(crate) fn delivered(mut self, count: u32) -> Self {
+        self.receive_count = count;
+        self
+    }
+
     /// One message with the events of `messages`.
     pub(crate) fn bundle(messages: &[Self]) -> Self {
         let bodies: Vec<&str> = messages.iter().map(|message| message.body.as_str()).collect();

@@ -9,6 +9,8 @@ mod dead_letter;
 mod delivery;
 mod fifo;
 mod flaky;
+mod gap_guard;
+mod group_commit;
 mod guide;
 mod inbox;
 mod lossy_proxy;

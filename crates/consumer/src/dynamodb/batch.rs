@@ -1,0 +1,321 @@
+//! The transactional events of one batch: what is known before, whose turn it is, what is committed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    committer::Committer,
+    dedupe::{Claim, DynamoDbDedupe, Owner},
+    described::{Described, Record},
+    effects::Effects,
+    store::{Item, ItemKey},
+    watermark::{GapGuard, MAX_MISSED, Print, Stamp, Turn, Watermark},
+};
+use crate::{
+    failure::{Failure, Reason},
+    handler::Attempt,
+    invocation::Budget,
+    outcome::Verdict,
+    record::Content,
+};
+
+/// What the transactional events of a batch share.
+pub(crate) struct TransactionalBatch<'a> {
+    dedupe: &'a DynamoDbDedupe,
+    consumer: &'a str,
+    guard: Option<GapGuard>,
+    budget: Budget,
+    pub(crate) committer: Committer<'a>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Records by their key's identity.
+    records: HashMap<String, Item>,
+    /// Watermarks by key, as last seen; what is not here has to be read.
+    watermarks: HashMap<String, Option<Watermark>>,
+}
+
+/// Where an event stands that the gap guard looks after.
+#[derive(Clone, Copy)]
+pub(crate) struct Position<'a> {
+    key: &'a str,
+    sequence: i64,
+}
+
+/// What is to be done about an event when it is its turn.
+pub(crate) enum Task<'a> {
+    Handle(&'a dyn Attempt<Effects>, &'a Content),
+    /// Nothing: it is dropped, or fails.
+    End(Verdict),
+}
+
+impl<'a> TransactionalBatch<'a> {
+    pub(crate) fn new(
+        dedupe: &'a DynamoDbDedupe,
+        consumer: &'a str,
+        guard: Option<GapGuard>,
+        lanes: usize,
+        budget: Budget,
+    ) -> Self {
+        Self {
+            dedupe,
+            consumer,
+            guard,
+            budget,
+            committer: Committer::new(dedupe, lanes, budget.work_until),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Where an event stands, if the gap guard looks after it.
+    pub(crate) fn position<'c>(&self, content: &'c Content) -> Option<Position<'c>> {
+        self.guard?;
+        let envelope = &content.envelope;
+        Some(Position {
+            key: envelope.partition_key.as_ref()?.as_str(),
+            sequence: envelope.sequence?.get(),
+        })
+    }
+
+    /// Reads in one go what may be known of `events`: of each its record where it has been
+    /// delivered before, and the watermark of its key.
+    ///
+    /// Where it cannot be read, nothing is known: the commit finds out.
+    pub(crate) async fn look_up(&self, events: impl Iterator<Item = (&Content, u32)>) {
+        let mut keys: Vec<ItemKey> = Vec::new();
+        let mut watermarks: HashSet<&str> = HashSet::new();
+        for (content, receive_count) in events {
+            let position = self.position(content);
+            if position.is_some() || receive_count > 1 {
+                keys.push(self.claim(content).record(&self.dedupe.table));
+            }
+            watermarks.extend(position.map(|position| position.key));
+        }
+        let mut seen = HashSet::new();
+        keys.retain(|key| seen.insert(key.identity()));
+        let records = keys.len();
+        keys.extend(watermarks.iter().map(|key| self.watermark_key(key)));
+        if keys.is_empty() {
+            return;
+        }
+        let Ok(Ok(items)) = timeout_at(self.budget.start_until, self.dedupe.store.read(&keys)).await else {
+            return;
+        };
+        let mut known = self.known();
+        let mut items = items.into_iter();
+        for (key, item) in keys.iter().zip(items.by_ref().take(records)) {
+            known.records.extend(item.map(|item| (key.identity(), item)));
+        }
+        for (key, item) in watermarks.into_iter().zip(items) {
+            // One that cannot be understood is read again, and told of, when its key has its turn.
+            let watermark = match &item {
+                None => Some(None),
+                Some(item) => Watermark::read(item).map(Some),
+            };
+            known
+                .watermarks
+                .extend(watermark.map(|watermark| (key.to_owned(), watermark)));
+        }
+    }
+
+    /// Has the effect of an event that nobody orders.
+    pub(crate) async fn consume(
+        &self,
+        handler: &dyn Attempt<Effects>,
+        content: &Content,
+        permit: SemaphorePermit<'_>,
+    ) -> Verdict {
+        let claim = self.claim(content);
+        let owner = {
+            let known = self.known();
+            let record = known.records.get(&claim.record(&self.dedupe.table).identity());
+            record.and_then(|record| claim.owner(record))
+        };
+        match owner {
+            Some(Owner::AnotherPayload) => return Failure::payload_mismatch().into(),
+            Some(Owner::Another | Owner::Me) => return Verdict::Duplicate,
+            None => {}
+        }
+        self.handle(handler, content, Record::Event(claim), permit).await
+    }
+
+    /// Has the effect of an event when it is its turn within its key.
+    ///
+    /// The watermark is known before the handler begins, so the handler sees what its predecessors
+    /// have done; and the commit holds only if nothing has moved it since.
+    pub(crate) async fn consume_in_turn(
+        &self,
+        position: Position<'_>,
+        content: &Content,
+        task: Task<'_>,
+        receive_count: u32,
+        permit: SemaphorePermit<'_>,
+    ) -> Verdict {
+        let Some(guard) = self.guard else {
+            return Failure::retryable("the consumer was built without a gap guard").into();
+        };
+        let known = match self.watermark(position.key).await {
+            Ok(known) => known,
+            Err(failure) => return failure.into(),
+        };
+        let print = match &task {
+            Task::Handle(_, content) => Some(Print::of(content)),
+            // Data that lies in S3 was not fetched: the payload's hash is not the real one.
+            Task::End(_) => content.envelope.data_ref.is_none().then(|| Print::of(content)),
+        };
+        match guard.turn(known.as_ref(), position.sequence, print) {
+            Turn::Duplicate => return Verdict::Duplicate,
+            Turn::Mismatch => return Failure::payload_mismatch().into(),
+            Turn::Gap { expected } => return held(guard, expected, position.sequence, receive_count),
+            Turn::Before => {
+                return match task {
+                    Task::Handle(handler, content) => self.consume(handler, content, permit).await,
+                    Task::End(verdict) => verdict,
+                };
+            }
+            Turn::Next | Turn::Late => {}
+        }
+        let print = Some(Print::of(content));
+        let stamp = |print| {
+            let key = Watermark::key(self.consumer, position.key);
+            Stamp::new(guard, key, known.as_ref(), position.sequence, print)
+        };
+        // From before the guard, or from a time before the first event that it saw.
+        let claim = self.claim(match &task {
+            Task::Handle(_, content) => content,
+            Task::End(_) => content,
+        });
+        let record = claim.record(&self.dedupe.table).identity();
+        let owner = self.known().records.get(&record).and_then(|record| claim.owner(record));
+        let (handler, content) = match (owner, task) {
+            (Some(Owner::AnotherPayload), Task::Handle(..)) => return Failure::payload_mismatch().into(),
+            (Some(_), _) => return self.stamp_alone(position, stamp(print), Verdict::Duplicate).await,
+            (None, Task::End(failed @ Verdict::Failed(_))) => return failed,
+            (None, Task::End(verdict)) => return self.stamp_alone(position, stamp(print), verdict).await,
+            (None, Task::Handle(handler, content)) => (handler, content),
+        };
+        let stamp = stamp(Some(Print::of(content)));
+        let after = stamp.after.clone();
+        let verdict = self.handle(handler, content, Record::Key(stamp), permit).await;
+        self.remember(position, (verdict == Verdict::Done).then_some(after));
+        verdict
+    }
+
+    /// Lets the successors of an event go on that was set aside, if it is the one they wait for.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub(crate) async fn pass_by(&self, position: Position<'_>) -> Result<(), String> {
+        let Some(guard) = self.guard else { return Ok(()) };
+        let known = self
+            .watermark(position.key)
+            .await
+            .map_err(|failure| failure.to_string())?;
+        if guard.turn(known.as_ref(), position.sequence, None) != Turn::Next {
+            return Ok(());
+        }
+        if known.as_ref().is_some_and(|known| known.missed.len() >= MAX_MISSED) {
+            return Err(format!("{MAX_MISSED} events of its key were passed by already"));
+        }
+        let key = Watermark::key(self.consumer, position.key);
+        let stamp = Stamp::new(guard, key, known.as_ref(), position.sequence, None);
+        match self.stamp_alone(position, stamp, Verdict::Done).await {
+            Verdict::Failed(failure) => Err(failure.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn handle(
+        &self,
+        handler: &dyn Attempt<Effects>,
+        content: &Content,
+        record: Record,
+        permit: SemaphorePermit<'_>,
+    ) -> Verdict {
+        let started = Instant::now();
+        let mut effects = Effects::default();
+        let described = handler.attempt(content.envelope.clone(), &mut effects);
+        match timeout_at(self.budget.work_until, described).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => return failure.into(),
+            Err(_) => return Failure::retryable("the handler was not done within the time of this invocation").into(),
+        }
+        drop(permit);
+        match Described::new(record, &self.dedupe.table, effects, &self.dedupe.tables) {
+            Ok(described) => self.committer.commit(described, started.elapsed()).await,
+            Err(failure) => failure.into(),
+        }
+    }
+
+    async fn stamp_alone(&self, position: Position<'_>, stamp: Stamp, done: Verdict) -> Verdict {
+        let after = stamp.after.clone();
+        let described = Described::without_effects(Record::Key(stamp), &self.dedupe.table, done.clone());
+        let verdict = self.committer.commit(described, std::time::Duration::ZERO).await;
+        self.remember(position, (verdict == done).then_some(after));
+        verdict
+    }
+
+    async fn watermark(&self, key: &str) -> Result<Option<Watermark>, Failure> {
+        if let Some(known) = self.known().watermarks.get(key) {
+            return Ok(known.clone());
+        }
+        let item = [self.watermark_key(key)];
+        let read = timeout_at(self.budget.work_until, self.dedupe.store.read(&item)).await;
+        let watermark = match read {
+            Ok(Ok(items)) => match items.first() {
+                Some(Some(item)) => {
+                    let unreadable = || Failure::retryable("the watermark of its key is unreadable");
+                    Some(Watermark::read(item).ok_or_else(unreadable)?)
+                }
+                _ => None,
+            },
+            Ok(Err(why)) => {
+                return Err(Failure::retryable(format!(
+                    "the watermark of its key could not be read: {why}"
+                )));
+            }
+            Err(_) => return Err(Failure::retryable("the watermark of its key could not be read in time")),
+        };
+        self.known().watermarks.insert(key.to_owned(), watermark.clone());
+        Ok(watermark)
+    }
+
+    /// What is not sure is forgotten, and read again.
+    fn remember(&self, position: Position<'_>, watermark: Option<Watermark>) {
+        let mut known = self.known();
+        match watermark {
+            Some(watermark) => known.watermarks.insert(position.key.to_owned(), Some(watermark)),
+            None => known.watermarks.remove(position.key),
+        };
+    }
+
+    fn claim(&self, content: &Content) -> Claim {
+        Claim::new(self.consumer, content, self.dedupe)
+    }
+
+    fn watermark_key(&self, key: &str) -> ItemKey {
+        ItemKey::new(self.dedupe.table.as_str(), Watermark::key(self.consumer, key))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn held(guard: GapGuard, expected: i64, found: i64, receive_count: u32) -> Verdict {
+    let gap = format!("sequence {found} waits for {expected}, which has not come");
+    if receive_count >= guard.park_after {
+        Failure::permanent(Reason::Gap, gap).into()
+    } else {
+        Verdict::Held(gap)
+    }
+}

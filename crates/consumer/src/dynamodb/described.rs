@@ -1,0 +1,374 @@
+//! An event whose effects are described: what is to be committed for it, and what an answer means. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    dedupe::{Claim, Owner},
+    effects::{Effect, Effects},
+    group::{MAX_BYTES, MAX_WRITES},
+    store::{Cancellation, Item, ItemKey, Write},
+    watermark::Stamp,
+};
+use crate::{
+    failure::{Failure, Reason},
+    outcome::Verdict,
+};
+
+/// An event that is ready to be committed.
+pub(crate) struct Described {
+    record: Record,
+    /// The record's first, then one for each effect.
+    pub(crate) writes: Vec<Write>,
+    effects: Vec<Effect>,
+    /// What the event comes to when the transaction is applied.
+    done: Verdict,
+}
+
+/// What tells that the event has had its effect.
+pub(crate) enum Record {
+    /// An item of its own.
+    Event(Claim),
+    /// The watermark of its key.
+    Key(Stamp),
+}
+
+/// What a transaction that was not applied means for one of its events.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Fate {
+    Settled(Verdict),
+    /// It had no part in it: it can be committed right away.
+    Again,
+    /// The same may succeed a little later, for the reason given.
+    Later(String),
+    /// Its own record tells, and has to be read.
+    Read,
+    /// It may be at fault, or one of those that went with it.
+    Suspect(Verdict),
+}
+
+impl Described {
+    /// Checks the effects against the limits of a transaction.
+    ///
+    /// # Errors
+    /// A permanent failure that names the effect by its position from 1.
+    pub(crate) fn new(
+        record: Record,
+        table: &str,
+        effects: Effects,
+        tables: &HashMap<String, String>,
+    ) -> Result<Self, Failure> {
+        let effects = effects.list;
+        if effects.len() >= MAX_WRITES {
+            return Err(invalid(format!(
+                "{} effects; a transaction takes {} beside the dedupe record",
+                effects.len(),
+                MAX_WRITES - 1
+            )));
+        }
+        let mut writes = vec![record.write(table)];
+        let mut written = HashSet::from([writes[0].item().identity()]);
+        for (effect, position) in effects.iter().zip(1..) {
+            let write = effect.write(tables);
+            if !written.insert(write.item().identity()) {
+                return Err(invalid(format!(
+                    "effect {position} is the second on one item of table `{}`; a transaction takes each item once",
+                    effect.table
+                )));
+            }
+            writes.push(write);
+        }
+        let bytes: usize = writes.iter().map(Write::size_bytes).sum();
+        if bytes > MAX_BYTES {
+            return Err(invalid(format!(
+                "effects of {bytes} bytes; a transaction takes {MAX_BYTES}"
+            )));
+        }
+        Ok(Self {
+            record,
+            writes,
+            effects,
+            done: Verdict::Done,
+        })
+    }
+
+    /// The record alone, for an event that comes to `done` without an effect.
+    pub(crate) fn without_effects(record: Record, table: &str, done: Verdict) -> Self {
+        Self {
+            writes: vec![record.write(table)],
+            record,
+            effects: Vec::new(),
+            done,
+        }
+    }
+
+    /// Where its record is.
+    pub(crate) fn key(&self) -> ItemKey {
+        self.writes[0].item()
+    }
+
+    /// What it comes to when its transaction is applied.
+    pub(crate) fn done(&self) -> Verdict {
+        self.done.clone()
+    }
+
+    /// What the record as it is says of the event; `None` when nothing has been committed for it.
+    pub(crate) fn settled_by(&self, item: Option<&Item>) -> Option<Verdict> {
+        match &self.record {
+            Record::Event(claim) => match claim.owner(item?)? {
+                Owner::Me => Some(self.done()),
+                Owner::Another => Some(Verdict::Duplicate),
+                Owner::AnotherPayload => Some(Failure::payload_mismatch().into()),
+            },
+            Record::Key(stamp) => stamp.settled_by(item, &self.done),
+        }
+    }
+
+    /// What a canceled transaction means for it, by the reasons of its own writes.
+    pub(crate) fn fate(&self, reasons: &[&Cancellation]) -> Fate {
+        // A record that is there goes before everything else.
+        if let Some(Cancellation::ConditionFailed(item)) = reasons.first() {
+            return match item {
+                None => Fate::Read,
+                Some(item) => match self.settled_by(Some(item)) {
+                    Some(verdict) => Fate::Settled(verdict),
+                    None => Fate::Later("its record expired just now".to_owned()),
+                },
+            };
+        }
+        // Before the effects' own conditions: what another transaction is changing right now may
+        // hold when it is done.
+        let busy = reasons.iter().find_map(|reason| match reason {
+            Cancellation::Busy(code) => Some(code.clone()),
+            _ => None,
+        });
+        if let Some(code) = busy {
+            return Fate::Later(code);
+        }
+        let mut failed = reasons.iter().enumerate();
+        match failed.find(|(_, reason)| ***reason != Cancellation::None) {
+            None => Fate::Again,
+            Some((place, reason)) => self.failed(place, reason),
+        }
+    }
+
+    fn failed(&self, place: usize, reason: &Cancellation) -> Fate {
+        let effect = place.checked_sub(1).and_then(|index| self.effects.get(index));
+        let what = match effect {
+            Some(effect) => format!("effect {place}, on table `{}`", effect.table),
+            None => "the dedupe record".to_owned(),
+        };
+        match reason {
+            Cancellation::None => Fate::Again,
+            Cancellation::Busy(code) => Fate::Later(code.clone()),
+            Cancellation::ConditionFailed(_) => {
+                let error = effect.and_then(|effect| effect.guard().error.clone());
+                Fate::Settled(Verdict::Failed(match error {
+                    Some(error) if error.is_permanent() => Failure::permanent(Reason::ConditionFailed, error),
+                    Some(error) => error.into(),
+                    None => Failure::permanent(
+                        Reason::ConditionFailed,
+                        format!("the condition of {what}, does not hold"),
+                    ),
+                }))
+            }
+            // A write that was merged of several may be one's fault and all the others' misfortune.
+            Cancellation::Invalid(code) if effect.is_some() => Fate::Suspect(
+                Failure::permanent(Reason::InvalidEffects, format!("DynamoDB refused {what}: {code}")).into(),
+            ),
+            Cancellation::Invalid(code) | Cancellation::Other(code) => {
+                Fate::Suspect(Failure::retryable(format!("DynamoDB refused {what}: {code}")).into())
+            }
+        }
+    }
+}
+
+impl Record {
+    fn write(&self, table: &str) -> Write {
+        match self {
+            Self::Event(claim) => claim.write(table),
+            Self::Key(stamp) => stamp.write(table),
+        }
+    }
+}
+
+fn invalid(text: String) -> Failure {
+    Failure::permanent(Reason::InvalidEffects, text)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use oncebox_envelope::RawEnvelope;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Condition, HandlerError, Key, record::Content};
+
+    pub(crate) fn content(id: u64, data: i64) -> Content {
+        let envelope = json!({
+            "specversion": "1.0", "id": format!("00000000-0000-7000-8000-{id:012x}"), "source": "test",
+            "type": "test.v1", "time": "2026-01-01T00:00:00Z", "data": data,
+        });
+        Content::new(RawEnvelope::from_json(envelope.to_string().as_bytes()).unwrap())
+    }
+
+    fn described(effects: Effects) -> Result<Described, Failure> {
+        let claim = Claim::of("c", &content(1, 1), 1_000, 2_000);
+        let tables = HashMap::from([("alias".to_owned(), "real".to_owned())]);
+        Described::new(Record::Event(claim), "dedupe", effects, &tables)
+    }
+
+    fn refusal(effects: Effects) -> String {
+        match described(effects) {
+            Err(Failure::Permanent(Reason::InvalidEffects, text)) => text,
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("it was taken"),
+        }
+    }
+
+    #[test]
+    fn ninety_nine_effects_fit_beside_the_dedupe_record_and_a_hundred_do_not() {
+        let with = |count: i32| {
+            let mut effects = Effects::default();
+            for n in 0..count {
+                effects.put("t", Key::new("pk", n));
+            }
+            effects
+        };
+        assert_eq!(
+            described(with(99)).map_or(0, |described| described.writes.len()),
+            MAX_WRITES
+        );
+        assert_eq!(
+            refusal(with(100)),
+            "100 effects; a transaction takes 99 beside the dedupe record"
+        );
+    }
+
+    #[test]
+    fn an_item_twice_is_found_by_table_and_key_whatever_is_done_with_it() {
+        let key = || Key::new("pk", "a").sort("sk", 1);
+        let three = || {
+            let mut effects = Effects::default();
+            effects.put("alias", key());
+            effects.put("alias", Key::new("pk", "a").sort("sk", 2));
+            effects.put("other", key());
+            effects
+        };
+        assert!(described(three()).is_ok());
+        // The same table by its own name.
+        let mut effects = three();
+        effects.check("real", key(), Condition::exists("pk"));
+        assert!(refusal(effects).starts_with("effect 4 is the second on one item of table `real`"));
+        // The dedupe record itself.
+        let mut effects = Effects::default();
+        effects.put("dedupe", Key::new("pk", "c#00000000-0000-7000-8000-000000000001"));
+        assert!(refusal(effects).starts_with("effect 1 is the second on one item of table `dedupe`"));
+    }
+
+    #[test]
+    fn four_megabytes_are_too_much() {
+        let eleven = || {
+            let mut effects = Effects::default();
+            for n in 0..11 {
+                effects.put("t", Key::new("pk", n)).set("text", "x".repeat(380_000));
+            }
+            effects
+        };
+        assert!(described(eleven()).is_ok());
+        let mut effects = eleven();
+        effects.update("t", Key::new("pk", 11)).set("text", "x".repeat(20_000));
+        assert!(refusal(effects).contains("bytes; a transaction takes 4194304"));
+    }
+
+    fn two_effects() -> Described {
+        let mut effects = Effects::default();
+        effects.update("stock", Key::new("pk", "a")).add("n", 1);
+        effects
+            .check("orders", Key::new("pk", "b"), Condition::exists("pk"))
+            .or_fail(HandlerError::retryable("the order is not there yet"));
+        described(effects).unwrap_or_else(|failure| panic!("{failure:?}"))
+    }
+
+    const NONE: Cancellation = Cancellation::None;
+    const FAILED: Cancellation = Cancellation::ConditionFailed(None);
+
+    fn fate(reasons: [Cancellation; 3]) -> Fate {
+        two_effects().fate(&reasons.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_record_that_is_there_goes_before_everything_else() {
+        let busy = Cancellation::Busy("TransactionConflict".to_owned());
+        assert_eq!(fate([FAILED, busy.clone(), FAILED]), Fate::Read);
+        let mine = two_effects();
+        let record = |described: &Described| -> Item {
+            let crate::dynamodb::store::Change::Put(attributes) = &described.writes[0].change else {
+                panic!("no put")
+            };
+            attributes
+                .iter()
+                .map(|(name, value)| (name.clone(), value.0.clone()))
+                .collect()
+        };
+        let verdict = |item: Item| {
+            let reasons = [Cancellation::ConditionFailed(Some(item)), busy.clone(), FAILED];
+            mine.fate(&reasons.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(verdict(record(&mine)), Fate::Settled(Verdict::Done));
+        assert_eq!(verdict(record(&two_effects())), Fate::Settled(Verdict::Duplicate));
+        let mut other = record(&two_effects());
+        other.insert(
+            "ph".to_owned(),
+            aws_sdk_dynamodb::types::AttributeValue::B(vec![1].into()),
+        );
+        assert_eq!(verdict(other), Fate::Settled(Failure::payload_mismatch().into()));
+        let mut expired = record(&two_effects());
+        expired.insert(
+            "ttl".to_owned(),
+            aws_sdk_dynamodb::types::AttributeValue::N("1".to_owned()),
+        );
+        assert!(matches!(verdict(expired), Fate::Later(_)));
+    }
+
+    #[test]
+    fn a_conflict_or_a_throttle_is_tried_again_even_beside_a_condition() {
+        let busy = Cancellation::Busy("TransactionConflict".to_owned());
+        assert_eq!(
+            fate([NONE, FAILED, busy]),
+            Fate::Later("TransactionConflict".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_condition_that_does_not_hold_means_what_the_handler_said() {
+        let declared = Failure::retryable("the order is not there yet");
+        assert_eq!(fate([NONE, NONE, FAILED]), Fate::Settled(declared.into()));
+        let by_default = fate([NONE, FAILED, NONE]);
+        assert!(
+            matches!(&by_default, Fate::Settled(Verdict::Failed(Failure::Permanent(Reason::ConditionFailed, text))) if text.contains("effect 1")),
+            "{by_default:?}"
+        );
+    }
+
+    #[test]
+    fn an_invalid_effect_is_permanent_an_unknown_word_is_not_and_both_are_only_suspected() {
+        let invalid = || Cancellation::Invalid("ValidationError".to_owned());
+        let permanent = fate([NONE, invalid(), NONE]);
+        assert!(matches!(
+            permanent,
+            Fate::Suspect(Verdict::Failed(Failure::Permanent(Reason::InvalidEffects, _)))
+        ));
+        let other = Cancellation::Other("AccessDenied".to_owned());
+        for reasons in [[NONE, other, NONE], [invalid(), NONE, NONE]] {
+            assert!(matches!(
+                fate(reasons),
+                Fate::Suspect(Verdict::Failed(Failure::Retryable(_)))
+            ));
+        }
+    }
+
+    #[test]
+    fn who_had_no_part_in_it_goes_again_at_once() {
+        assert_eq!(fate([NONE, NONE, NONE]), Fate::Again);
+    }
+}

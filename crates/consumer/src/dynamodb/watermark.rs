@@ -1,0 +1,425 @@
+//! How far a consumer has come within a key, and whose turn it is. Pure.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::{
+    attribute::{Attribute, Key},
+    condition::Condition,
+    store::{Change, Item, Write},
+};
+use crate::{failure::Failure, outcome::Verdict, record::Content};
+
+/// How many events of a key are known by their id and payload, and not by their sequence alone.
+const RECENT: usize = 32;
+/// How many events may be passed by before a person has to look.
+pub(crate) const MAX_MISSED: usize = 1_000;
+/// An event as the watermark remembers it.
+const PRINT_BYTES: usize = 16;
+
+/// Holds back an event whose predecessors within its key have not had their effect yet.
+///
+/// It is for consumers that get *all* events of a key: one that a filter leaves out is a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GapGuard {
+    start: Start,
+    pub(crate) park_after: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    One,
+    FirstSeen,
+}
+
+impl GapGuard {
+    /// Every key begins with sequence 1: for a consumer that has been there from the beginning, or
+    /// is fed by a replay from it.
+    #[must_use]
+    pub const fn from_one() -> Self {
+        Self {
+            start: Start::One,
+            park_after: 10,
+        }
+    }
+
+    /// A key begins with the event of it that comes first: for a consumer that begins in the middle.
+    ///
+    /// What comes later with a lower sequence than that has its effect once too, but in no order.
+    #[must_use]
+    pub const fn from_first_seen() -> Self {
+        Self {
+            start: Start::FirstSeen,
+            park_after: 10,
+        }
+    }
+
+    /// At which delivery (receive count) an event that still waits goes to the dead-letter queue
+    /// with reason `gap`; by default the 10th, at least 1.
+    ///
+    /// Keep it below the queue's `maxReceiveCount`: there SQS moves it, without a reason.
+    #[must_use]
+    pub const fn park_after(mut self, deliveries: u32) -> Self {
+        self.park_after = if deliveries == 0 { 1 } else { deliveries };
+        self
+    }
+}
+
+/// Id and payload of an event, shortened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Print([u8; PRINT_BYTES]);
+
+impl Print {
+    /// Of one that was passed by.
+    const NONE: Self = Self([0; PRINT_BYTES]);
+
+    pub(crate) fn of(content: &Content) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(content.envelope.id.as_uuid().as_bytes());
+        hash.update(content.hash.as_bytes());
+        let mut print = [0; PRINT_BYTES];
+        print.copy_from_slice(&hash.finalize()[..PRINT_BYTES]);
+        Self(print)
+    }
+}
+
+/// The record of a key: how far a consumer has come in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Watermark {
+    /// Up to here each event had its effect or is in `missed`, from `first` on.
+    pub(crate) last: i64,
+    pub(crate) first: i64,
+    /// Which write this is: nothing is written over what one has not seen.
+    pub(crate) own: String,
+    /// Of the last events, `last` last.
+    recent: Vec<Print>,
+    /// Sequences that were passed by without an effect.
+    pub(crate) missed: BTreeSet<i64>,
+}
+
+/// What is to be done with an event, by its sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It is the next one of its key.
+    Next,
+    /// It was passed by, set aside or skipped, and comes now.
+    Late,
+    /// It comes from before the first one that was seen: its key knows nothing of it.
+    Before,
+    /// It had its effect.
+    Duplicate,
+    /// Another event with this sequence had its effect.
+    Mismatch,
+    /// The one with sequence `expected` is missing.
+    Gap { expected: i64 },
+}
+
+impl GapGuard {
+    /// Whose turn it is. Without a print nothing is told of payloads.
+    pub(crate) fn turn(self, known: Option<&Watermark>, sequence: i64, print: Option<Print>) -> Turn {
+        let Some(known) = known else {
+            return match self.start {
+                Start::One if sequence > 1 => Turn::Gap { expected: 1 },
+                Start::One | Start::FirstSeen => Turn::Next,
+            };
+        };
+        if sequence < known.first {
+            Turn::Before
+        } else if known.missed.contains(&sequence) {
+            Turn::Late
+        } else if sequence <= known.last {
+            match (known.print_of(sequence), print) {
+                (Some(recent), Some(print)) if recent != print && recent != Print::NONE => Turn::Mismatch,
+                _ => Turn::Duplicate,
+            }
+        } else if Some(sequence) == known.last.checked_add(1) {
+            Turn::Next
+        } else {
+            Turn::Gap {
+                expected: known.last.saturating_add(1),
+            }
+        }
+    }
+}
+
+impl Watermark {
+    /// The key of its item. Keys of DynamoDB have 2,048 bytes at most, so a long one is hashed.
+    pub(crate) fn key(consumer: &str, key: &str) -> Key {
+        let whole = format!("{consumer}#key#{key}");
+        if whole.len() <= 2_048 {
+            return Key::new("pk", whole);
+        }
+        let hash = Sha256::digest(key);
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Key::new("pk", format!("{consumer}#keyhash#{hash}"))
+    }
+
+    /// `None` when the item is no watermark.
+    pub(crate) fn read(item: &Item) -> Option<Self> {
+        let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
+        let recent = item.get("recent")?.as_b().ok()?.as_ref();
+        let print = |bytes: &[u8]| bytes.try_into().ok().map(Print);
+        let missed = match item.get("missed") {
+            None => Some(BTreeSet::new()),
+            Some(missed) => missed.as_ns().ok()?.iter().map(|n| n.parse::<i64>().ok()).collect(),
+        };
+        Some(Self {
+            last: number("last")?,
+            first: number("first")?,
+            own: item.get("own")?.as_s().ok()?.clone(),
+            recent: recent.chunks(PRINT_BYTES).map(print).collect::<Option<_>>()?,
+            missed: missed?,
+        })
+    }
+
+    fn print_of(&self, sequence: i64) -> Option<Print> {
+        let back = usize::try_from(self.last.checked_sub(sequence)?).ok()?;
+        let place = self.recent.len().checked_sub(back + 1)?;
+        self.recent.get(place).copied()
+    }
+
+    /// The watermark when the event has had its effect, or was passed by.
+    fn after(known: Option<&Self>, sequence: i64, print: Option<Print>) -> Self {
+        let mut after = known.cloned().unwrap_or(Self {
+            last: sequence.saturating_sub(1),
+            first: sequence,
+            own: String::new(),
+            recent: Vec::new(),
+            missed: BTreeSet::new(),
+        });
+        after.own = Uuid::new_v4().to_string();
+        if sequence > after.last {
+            after.last = sequence;
+            after.recent.push(print.unwrap_or(Print::NONE));
+            let extra = after.recent.len().saturating_sub(RECENT);
+            after.recent.drain(..extra);
+        } else if let Ok(back) = usize::try_from(after.last - sequence)
+            && let Some(place) = after.recent.len().checked_sub(back + 1)
+        {
+            after.recent[place] = print.unwrap_or(Print::NONE);
+        }
+        match print {
+            Some(_) => after.missed.remove(&sequence),
+            None => after.missed.insert(sequence),
+        };
+        after
+    }
+
+    fn attributes(&self) -> Vec<(String, Attribute)> {
+        let recent: Vec<u8> = self.recent.iter().flat_map(|print| print.0).collect();
+        let mut attributes: Vec<(String, Attribute)> = vec![
+            ("st".to_owned(), "key".into()),
+            ("last".to_owned(), self.last.into()),
+            ("first".to_owned(), self.first.into()),
+            ("own".to_owned(), self.own.as_str().into()),
+            ("recent".to_owned(), recent.into()),
+        ];
+        if !self.missed.is_empty() {
+            let missed = self.missed.iter().map(i64::to_string).collect();
+            attributes.push(("missed".to_owned(), AttributeValue::Ns(missed).into()));
+        }
+        attributes
+    }
+}
+
+/// The watermark's write for one event: dedupe, order and effect in one condition.
+pub(crate) struct Stamp {
+    guard: GapGuard,
+    key: Key,
+    /// The write that it follows; `None` where there is no watermark yet.
+    before: Option<String>,
+    pub(crate) after: Watermark,
+    sequence: i64,
+    print: Option<Print>,
+}
+
+impl Stamp {
+    /// For an event that has its effect; without a print, for one that is passed by.
+    pub(crate) fn new(
+        guard: GapGuard,
+        key: Key,
+        known: Option<&Watermark>,
+        sequence: i64,
+        print: Option<Print>,
+    ) -> Self {
+        Self {
+            guard,
+            key,
+            before: known.map(|known| known.own.clone()),
+            after: Watermark::after(known, sequence, print),
+            sequence,
+            print,
+        }
+    }
+
+    pub(crate) fn write(&self, table: &str) -> Write {
+        Write {
+            table: table.to_owned(),
+            key: self.key.clone(),
+            change: Change::Put(self.after.attributes()),
+            condition: Some(match &self.before {
+                None => Condition::absent("pk"),
+                Some(own) => Condition::equals("own", own.as_str()),
+            }),
+            wants_old: true,
+        }
+    }
+
+    /// What the watermark as it is says of the event; `None` when nothing has been written since.
+    pub(crate) fn settled_by(&self, item: Option<&Item>, done: &Verdict) -> Option<Verdict> {
+        let moved = || Some(Failure::retryable("another function is working on this key").into());
+        let Some(item) = item else {
+            return if self.before.is_none() { None } else { moved() };
+        };
+        let Some(known) = Watermark::read(item) else {
+            return Some(Failure::retryable("the watermark of its key is unreadable").into());
+        };
+        if known.own == self.after.own {
+            return Some(done.clone());
+        }
+        if self.before.as_ref() == Some(&known.own) {
+            return None;
+        }
+        match self.guard.turn(Some(&known), self.sequence, self.print) {
+            Turn::Duplicate => Some(Verdict::Duplicate),
+            Turn::Mismatch => Some(Failure::payload_mismatch().into()),
+            Turn::Next | Turn::Late | Turn::Before | Turn::Gap { .. } => moved(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn print(n: u8) -> Option<Print> {
+        Some(Print([n; PRINT_BYTES]))
+    }
+
+    fn stored(mark: &Watermark) -> Item {
+        let attributes = mark.attributes().into_iter().map(|(name, value)| (name, value.0));
+        attributes.collect()
+    }
+
+    #[test]
+    fn a_watermark_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let one = Watermark::after(None, 1, print(1));
+        let two = Watermark::after(Some(&one), 2, None);
+        let three = Watermark::after(Some(&two), 3, print(3));
+        for mark in [&one, &two, &three] {
+            assert_eq!(Watermark::read(&stored(mark)).as_ref(), Some(mark));
+        }
+        assert_eq!(three.missed, BTreeSet::from([2]));
+        assert_ne!(one.own, two.own);
+        for name in ["last", "first", "own", "recent"] {
+            let mut item = stored(&one);
+            item.remove(name);
+            assert_eq!(Watermark::read(&item), None, "{name}");
+        }
+        let mut item = stored(&one);
+        item.insert("recent".to_owned(), AttributeValue::B(vec![1, 2, 3].into()));
+        assert_eq!(Watermark::read(&item), None);
+    }
+
+    #[test]
+    fn another_event_is_told_among_the_recent_ones_and_taken_for_a_duplicate_before_them() {
+        let mut mark = Watermark::after(None, 1, print(1));
+        for sequence in 2..=40 {
+            mark = Watermark::after(Some(&mark), sequence, print(u8::try_from(sequence).unwrap()));
+        }
+        let turn = |sequence, print| GapGuard::from_one().turn(Some(&mark), sequence, print);
+        assert_eq!(turn(40, print(40)), Turn::Duplicate);
+        assert_eq!(turn(40, print(7)), Turn::Mismatch);
+        assert_eq!(turn(9, print(9)), Turn::Duplicate);
+        assert_eq!(turn(9, print(7)), Turn::Mismatch);
+        assert_eq!(turn(8, print(7)), Turn::Duplicate);
+        assert_eq!(turn(41, print(7)), Turn::Next);
+        assert_eq!(turn(43, print(7)), Turn::Gap { expected: 41 });
+    }
+
+    #[test]
+    fn a_long_key_has_an_item_of_its_own_too() {
+        let key = |length: usize, last: &str| Watermark::key("c", &("x".repeat(length) + last));
+        assert!(key(2_047, "a") != key(2_047, "b"));
+        let Attribute(AttributeValue::S(long)) = &key(2_047, "a").parts[0].1 else {
+            panic!("no text")
+        };
+        assert!(long.starts_with("c#keyhash#"));
+    }
+
+    #[test]
+    fn a_write_that_is_applied_late_is_recognised_and_one_that_was_not_changes_nothing() {
+        let key = || Watermark::key("c", "k");
+        let first = Watermark::after(None, 1, print(1));
+        let stamp = Stamp::new(GapGuard::from_one(), key(), Some(&first), 2, print(2));
+        let settled = |mark: &Watermark| stamp.settled_by(Some(&stored(mark)), &Verdict::Done);
+        assert_eq!(settled(&first), None, "nothing has happened");
+        assert_eq!(settled(&stamp.after), Some(Verdict::Done));
+        let beyond = Watermark::after(Some(&stamp.after), 3, print(3));
+        assert_eq!(settled(&beyond), Some(Verdict::Duplicate), "applied, and gone beyond");
+        let other = Watermark::after(Some(&first), 2, print(9));
+        assert_eq!(settled(&other), Some(Failure::payload_mismatch().into()));
+        let passed_by = Watermark::after(Some(&first), 2, None);
+        assert!(matches!(
+            settled(&passed_by),
+            Some(Verdict::Failed(Failure::Retryable(_)))
+        ));
+        assert!(matches!(
+            stamp.settled_by(None, &Verdict::Done),
+            Some(Verdict::Failed(Failure::Retryable(_)))
+        ));
+    }
+
+    proptest! {
+        /// Deliveries of the events of one key in any order, some of which are set aside the first time.
+        #[test]
+        fn whatever_is_delivered_in_whatever_order_each_event_has_its_turn_once(
+            deliveries in prop::collection::vec((1_i64..12, any::<bool>()), 1..150),
+            from_one in any::<bool>(),
+        ) {
+            let guard = if from_one { GapGuard::from_one() } else { GapGuard::from_first_seen() };
+            let mut mark: Option<Watermark> = None;
+            let mut effects: Vec<i64> = Vec::new();
+            let mut set_aside: HashMap<i64, bool> = HashMap::new();
+            for (sequence, is_rejected) in deliveries {
+                let own = print(u8::try_from(sequence).unwrap());
+                let before = mark.as_ref().map_or(0, |mark| mark.last);
+                match guard.turn(mark.as_ref(), sequence, own) {
+                    Turn::Next if is_rejected => {
+                        set_aside.insert(sequence, true);
+                        mark = Some(Watermark::after(mark.as_ref(), sequence, None));
+                    }
+                    Turn::Next => {
+                        prop_assert!(mark.is_none() || sequence == before + 1);
+                        effects.push(sequence);
+                        mark = Some(Watermark::after(mark.as_ref(), sequence, own));
+                    }
+                    Turn::Late => {
+                        prop_assert_eq!(set_aside.insert(sequence, false), Some(true));
+                        effects.push(sequence);
+                        mark = Some(Watermark::after(mark.as_ref(), sequence, own));
+                    }
+                    Turn::Duplicate => prop_assert!(effects.contains(&sequence), "lost: {sequence}"),
+                    Turn::Mismatch => prop_assert!(false, "{sequence} was taken for another"),
+                    Turn::Before => prop_assert!(!from_one && sequence < mark.as_ref().map_or(0, |mark| mark.first)),
+                    Turn::Gap { expected } => {
+                        prop_assert!(sequence > expected && expected == before + 1);
+                    }
+                }
+            }
+            let mut once = effects.clone();
+            once.sort_unstable();
+            once.dedup();
+            prop_assert_eq!(once.len(), effects.len(), "an effect twice");
+            let in_turn: Vec<i64> = effects.iter().copied().filter(|sequence| !set_aside.contains_key(sequence)).collect();
+            prop_assert!(in_turn.is_sorted());
+        }
+    }
+}
