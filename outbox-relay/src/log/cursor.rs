@@ -61,6 +61,16 @@ pub enum Stretch {
     },
 }
 
+impl Stretch {
+    /// Where it ends.
+    #[must_use]
+    pub fn up_to(self) -> Seq {
+        match self {
+            Self::Late { up_to } | Self::New { up_to } => up_to,
+        }
+    }
+}
+
 impl Base {
     /// The base of a sink that wants the whole log.
     #[must_use]

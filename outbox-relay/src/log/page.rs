@@ -64,7 +64,7 @@ pub struct Page {
 /// How much one page may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct PageLimits {
-    /// Positions of the log per page, and so rows at most.
+    /// Rows at most, and positions of the log that are searched at first.
     pub span: Seq,
     /// Bytes of data per page; a page holds at least one row, whatever its size.
     pub max_bytes: i64,
@@ -144,6 +144,9 @@ const SEQUENCE_POSITION: &str = "select case when is_called then last_value else
 
 /// Reads the rows of `run` after `position`; `None` when there is nothing more in it.
 ///
+/// The log is searched by stretches that grow while few rows are found, from `span` positions on: a
+/// page of rows that lie together costs what they cost, and a gap of millions a few statements.
+///
 /// # Errors
 /// Whatever the database says.
 ///
@@ -156,20 +159,51 @@ pub async fn read(
     position: Seq,
     limits: PageLimits,
 ) -> Result<Option<Page>, sqlx::Error> {
-    let late = run.late_xids();
-    let Some(stretch) = run.next_stretch(position, limits.span) else {
+    let Some(stretch) = run.next_stretch(position, Seq::MAX) else {
         return Ok(None);
     };
+    let mut page = Page {
+        rows: Vec::new(),
+        read_to: position,
+    };
+    let (mut left, mut searched) = (limits, limits.span);
+    loop {
+        let to = stretch.up_to().min(page.read_to.saturating_add(searched));
+        let found = select(connection, run, selection, stretch, (page.read_to, to), left).await?;
+        let is_cut = found.read_to < to;
+        page.read_to = found.read_to;
+        left.span -= Seq::try_from(found.rows.len()).unwrap_or(left.span);
+        let bytes: usize = found.rows.iter().map(|row| row.data.len()).sum();
+        left.max_bytes -= i64::try_from(bytes).unwrap_or(left.max_bytes);
+        page.rows.extend(found.rows);
+        let is_enough = left.span <= limits.span / 2 || left.max_bytes <= limits.max_bytes / 2;
+        if is_cut || is_enough || page.read_to >= stretch.up_to() || searched >= SEARCHED_AT_ONCE {
+            return Ok(Some(page));
+        }
+        searched = searched.saturating_mul(4).min(SEARCHED_AT_ONCE);
+    }
+}
+
+/// The rows of `run` between two positions of a stretch, as many as `limits` allow.
+async fn select(
+    connection: &mut Session,
+    run: &Run,
+    selection: &Selection,
+    stretch: Stretch,
+    (position, up_to): (Seq, Seq),
+    limits: PageLimits,
+) -> Result<Page, sqlx::Error> {
     // Transactions from xmax(base) on are new where rows are new. Below the base's seq only those
     // can have written that may have been running then.
-    let (up_to, below_xid) = match stretch {
-        Stretch::Late { up_to } => (up_to, run.open_xids().end),
-        Stretch::New { up_to } => (up_to, run.target.snapshot.xmax()),
+    let (query, below_xid) = match stretch {
+        Stretch::Late { .. } if up_to - position > FEW => (BY_EITHER, run.open_xids().end),
+        Stretch::Late { .. } => (BY_POSITION, run.open_xids().end),
+        Stretch::New { .. } => (BY_POSITION, run.target.snapshot.xmax()),
     };
-    let rows = statement(PAGE_OF_ROWS)
+    let rows = statement(query)
         .bind(position)
         .bind(up_to)
-        .bind(&late)
+        .bind(run.late_xids())
         .bind(run.base.snapshot.xmax())
         .bind(below_xid)
         .bind(run.target.snapshot.xip())
@@ -179,29 +213,32 @@ pub async fn read(
         .bind(&selection.shards)
         .bind(limits.span)
         .bind(limits.max_bytes)
-        .bind(run.open_xids().end)
         .fetch_all(connection)
         .await?;
-
     let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get("found"))?;
     let rows: Vec<Row> = rows.iter().map(decode).collect::<Result<_, _>>()?;
-    // Cut short by bytes or, for late rows, by the limit: read on from the last row.
-    let is_cut = i64::try_from(rows.len()).unwrap_or(i64::MAX) < found
-        || (matches!(stretch, Stretch::Late { .. }) && found >= limits.span);
+    // Cut short by bytes or by the limit: read on from the last row.
+    let is_cut = found >= limits.span || i64::try_from(rows.len()).unwrap_or(i64::MAX) < found;
     let read_to = match rows.last() {
         Some(last) if is_cut => last.seq,
         _ => up_to,
     };
-    Ok(Some(Page { rows, read_to }))
+    Ok(Page { rows, read_to })
 }
 
-/// New rows lie within `span` positions: whatever plan Postgres chooses, it touches no more. Late
-/// rows may lie anywhere below the base, but they are few and the index on `xid` finds them.
-///
+/// Most positions that are searched by one statement.
+const SEARCHED_AT_ONCE: Seq = 1 << 20;
+/// So many positions are searched for late rows by `seq` in any case. The index on `xid` knows ranges of blocks only, so
+/// it would find all rows of a large transaction for each page of it; and what Postgres takes
+/// for the cheaper way it guesses where a partition is new and has no statistics yet.
+const FEW: Seq = 65_536;
+
 /// Large data lies outside the row until it is turned into text, so that is done last, for the
 /// rows of the page alone.
-const PAGE_OF_ROWS: &str = "
-select seq, shard, id, type, key, key_seq, tenant, kind, source,
+macro_rules! page_of_rows {
+    ($xid:literal) => {
+        concat!(
+            "select seq, shard, id, type, key, key_seq, tenant, kind, source,
        (extract(epoch from time) * 1000000)::bigint as time_micros,
        headers::text as headers, data::text as data, found
 from (
@@ -210,8 +247,16 @@ from (
     select seq, (bucket >> 4)::smallint as shard, bytes, id, type, key, key_seq, tenant, kind, source, time, headers, data
     from oncebox.event
     where seq > $1 and seq <= $2
-      and (xid = any($3) or (xid >= $4 and xid < $5))
-      and xid <> all($6)
+      and (",
+            $xid,
+            " = any($3) or (",
+            $xid,
+            " >= $4 and ",
+            $xid,
+            " < $5))
+      and ",
+            $xid,
+            " <> all($6)
       and ($7::text[] is null or type like any($7))
       and ($8::text[] is null or kind = any($8))
       and ($9::text[] is null or tenant = any($9))
@@ -220,7 +265,15 @@ from (
   ) e
 ) p
 where bytes_so_far - bytes < $12
-order by seq";
+order by seq"
+        )
+    };
+}
+
+/// By `seq` alone: an expression has no index.
+const BY_POSITION: &str = page_of_rows!("(xid + 0)");
+/// By `seq`, or by `xid` where Postgres takes that for cheaper.
+const BY_EITHER: &str = page_of_rows!("xid");
 
 pub(super) fn decode(row: &PgRow) -> Result<Row, sqlx::Error> {
     Ok(Row {
