@@ -12,6 +12,8 @@
 //!   compared.
 //! - A relay that was stopped for longer than its term sends nothing and moves no cursor when it goes
 //!   on: its term is over, and the epochs of its shards were raised.
+//! - A lease belongs to one membership. Who was declared dead and joins anew has another lease, and what was begun
+//!   under the old one is never sent.
 //! - A killed relay's shards are taken over within the configured lease.
 //!
 //! # Reading order

@@ -19,6 +19,7 @@ mod parking;
 pub mod pipeline;
 pub mod reader;
 pub mod supervisor;
+mod unanswered;
 pub mod window;
 
 use std::time::Duration;

@@ -23,10 +23,7 @@ use super::{Failure, FailureKind};
 use crate::{
     config::{Config, SinkConfig, same_target},
     database::{Database, statement::statement, trouble},
-    lease::{
-        member::Member,
-        term::{Lease, Terms},
-    },
+    lease::{member::Member, term::Terms},
     log::upkeep,
     publish::{Clients, Target},
     sink::{
@@ -93,13 +90,12 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     let (end_sinks, end_services) = (CancellationToken::new(), CancellationToken::new());
     let (mut running, mut services) = (JoinSet::new(), JoinSet::new());
     let metrics = Arc::new(metrics);
-    let lease = Lease::new(terms);
     let names: Vec<String> = config.sinks.iter().map(|sink| sink.name.clone()).collect();
-    let (member, roster) = Member::new(database.clone(), host(), names.clone(), lease.clone());
+    let (member, roster) = Member::new(database.clone(), host(), names.clone(), terms);
     tracing::info!(sinks = sinks.len(), lease_secs = config.lease.as_secs(), "relay starts");
     let surroundings = Surroundings {
         database: database.clone(),
-        lease,
+        terms,
         roster,
         end: end_sinks.clone(),
     };

@@ -174,19 +174,23 @@ async fn measure(
     Ok(())
 }
 
-/// Which relays hold a sink's shards, in short: `a (8), nobody (8)`.
+/// Which relays hold a sink's shards, in short: `a (8), b (4, silent), nobody (4)`. A silent one publishes
+/// nothing; its shards are taken over when its lease is over.
 pub(super) fn holders(sink: &Progress) -> String {
-    let (mut counts, mut nobody): (BTreeMap<&str, usize>, usize) = (BTreeMap::new(), 0);
+    let (mut counts, mut nobody): (BTreeMap<(&str, bool), usize>, usize) = (BTreeMap::new(), 0);
     for shard in &sink.shards {
         // An owner that has left the list holds nothing any more.
-        match shard.owner.as_deref().filter(|_| shard.relay_alive.is_some()) {
-            Some(owner) => *counts.entry(owner).or_default() += 1,
-            None => nobody += 1,
+        match (shard.owner.as_deref(), shard.relay_alive) {
+            (Some(owner), Some(alive)) => *counts.entry((owner, alive)).or_default() += 1,
+            _ => nobody += 1,
         }
     }
     let mut held: Vec<String> = counts
         .iter()
-        .map(|(owner, shards)| format!("{owner} ({shards})"))
+        .map(|((owner, alive), shards)| match alive {
+            true => format!("{owner} ({shards})"),
+            false => format!("{owner} ({shards}, silent)"),
+        })
         .collect();
     if nobody > 0 {
         held.push(format!("nobody ({nobody})"));
@@ -270,7 +274,7 @@ mod tests {
                 shard(4, None, None),
             ],
         };
-        assert_eq!(holders(&sink), "a (1), b (2), nobody (2)");
+        assert_eq!(holders(&sink), "a (1, silent), b (2), nobody (2)");
         assert_eq!(remarks(&sink).len(), 1, "only that it is abandoned");
     }
 

@@ -8,16 +8,25 @@ use uuid::Uuid;
 
 use super::{
     shares::ShardRow,
-    term::{Lease, Moment},
+    term::{Lease, Moment, Terms},
     watch::{Beat, Watch},
 };
 use crate::database::{Database, session::Session, statement::statement, trouble};
 
+/// A relay's place on the list, from joining to leaving or being declared dead.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// Its id there, which cursors name as owner. Never given out a second time.
+    pub id: String,
+    /// Until when it may publish.
+    pub lease: Lease,
+}
+
 /// What a relay knows of itself and the others, as of its last beat.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Roster {
-    /// This relay's id on the list; `None` before it is there.
-    pub me: Option<String>,
+    /// This relay's membership; `None` before it is on the list.
+    pub me: Option<Membership>,
     /// From before anything of this was read; `None` before the first look.
     pub looked_at: Option<Moment>,
     /// The living relays, by sink.
@@ -26,14 +35,17 @@ pub struct Roster {
     pub cursors: HashMap<String, Vec<ShardRow>>,
 }
 
-/// A relay's place on the list.
+/// Keeps a relay on the list.
 #[derive(Debug)]
 pub struct Member {
     database: Database,
     /// For people to read: where this relay runs.
     host: String,
     sinks: Vec<String>,
-    lease: Lease,
+    terms: Terms,
+    /// The id to join under, until that is known to have succeeded: a reply that is lost must not
+    /// leave a second row behind, which would take a share of the shards and publish nothing.
+    joins_as: Option<String>,
     roster: channel::Sender<Roster>,
     watch: Watch,
 }
@@ -48,14 +60,15 @@ impl Member {
         database: Database,
         host: String,
         sinks: Vec<String>,
-        lease: Lease,
+        terms: Terms,
     ) -> (Self, channel::Receiver<Roster>) {
         let (roster, seen) = channel::channel(Roster::default());
         let member = Self {
             database,
             host,
             sinks,
-            lease,
+            terms,
+            joins_as: None,
             roster,
             watch: Watch::default(),
         };
@@ -71,7 +84,7 @@ impl Member {
         let mut is_failing = false;
         while !end.is_cancelled() {
             let began = Moment::now();
-            let limit = self.lease.terms().term.max(Duration::from_secs(1));
+            let limit = self.terms.term.max(Duration::from_secs(1));
             match timeout(limit, self.beat(&mut connection)).await {
                 Ok(Ok(())) => is_failing = false,
                 outcome => {
@@ -86,7 +99,7 @@ impl Member {
                     is_failing = true;
                 }
             }
-            let pause = self.lease.terms().beat.saturating_sub(Moment::now().since(began));
+            let pause = self.terms.beat.saturating_sub(Moment::now().since(began));
             let _ = timeout(pause, end.cancelled()).await;
         }
         if leaves_clean() {
@@ -107,24 +120,24 @@ impl Member {
         };
         let sent = Moment::now();
         let beat = statement("update oncebox.relay set beat = beat + 1, beat_at = now() where id = $1");
-        if beat.bind(&me).execute(&mut *connection).await? == 0 {
+        if beat.bind(&me.id).execute(&mut *connection).await? == 0 {
             // Declared dead: whatever was held is somebody else's, so this is another relay from now on.
-            self.lease.end();
+            me.lease.end();
             self.roster.send_modify(|roster| *roster = Roster::default());
             tracing::warn!(
-                relay = me,
+                relay = me.id,
                 "this relay was silent for a whole lease and others have taken over; it joins anew"
             );
             return Ok(());
         }
-        self.lease.extend(sent);
+        me.lease.extend(sent);
 
         let rows: Vec<(String, Vec<String>, i64, i64)> =
             statement("select id, sinks, beat, term_ms from oncebox.relay order by id limit $1")
                 .bind(MAX_RELAYS)
                 .fetch_as(&mut *connection)
                 .await?;
-        let others = rows.iter().filter(|(id, ..)| *id != me);
+        let others = rows.iter().filter(|(id, ..)| *id != me.id);
         let beats: Vec<Beat> = others
             .map(|(id, _, beat, term_ms)| Beat {
                 relay: id.clone(),
@@ -134,7 +147,12 @@ impl Member {
             .collect();
         let dead = self.watch.observe(&beats, Moment::now());
         for beat in &dead {
-            let declared = statement("delete from oncebox.relay where id = $1 and beat = $2");
+            // Whoever claims at this moment holds a lock on its row, and is looked at again with the next
+            // beat: to wait for it would delay this relay's own beats.
+            let declared = statement(
+                "delete from oncebox.relay
+                 where id = (select id from oncebox.relay where id = $1 and beat = $2 for update skip locked)",
+            );
             let declared = declared.bind(&beat.relay).bind(beat.beat);
             if declared.execute(&mut *connection).await? > 0 {
                 tracing::warn!(
@@ -161,17 +179,21 @@ impl Member {
     }
 
     /// Puts this relay on the list, under a new id.
-    async fn join(&mut self, connection: &mut Session) -> Result<String, sqlx::Error> {
-        let id = format!("{}-{}", self.host, Uuid::new_v4().simple());
-        statement("insert into oncebox.relay (id, sinks, term_ms) values ($1, $2, $3)")
+    async fn join(&mut self, connection: &mut Session) -> Result<Membership, sqlx::Error> {
+        let new_id = || format!("{}-{}", self.host, Uuid::new_v4().simple());
+        let id = self.joins_as.get_or_insert_with(new_id).clone();
+        statement("insert into oncebox.relay (id, sinks, term_ms) values ($1, $2, $3) on conflict do nothing")
             .bind(&id)
             .bind(&self.sinks)
-            .bind(i64::try_from(self.lease.terms().term.as_millis()).unwrap_or(i64::MAX))
+            .bind(i64::try_from(self.terms.term.as_millis()).unwrap_or(i64::MAX))
             .execute(connection)
             .await?;
+        self.joins_as = None;
         tracing::info!(relay = id, "joined the relays");
-        self.roster.send_modify(|roster| roster.me = Some(id.clone()));
-        Ok(id)
+        let lease = Lease::new(self.terms);
+        let me = Membership { id, lease };
+        self.roster.send_modify(|roster| roster.me = Some(me.clone()));
+        Ok(me)
     }
 
     async fn cursors(&self, connection: &mut Session) -> Result<HashMap<String, Vec<ShardRow>>, sqlx::Error> {
@@ -192,20 +214,20 @@ impl Member {
         let Some(me) = self.roster.borrow().me.clone() else {
             return;
         };
-        self.lease.end();
+        me.lease.end();
         let left = async {
             let mut connection = match connection {
                 Some(connection) => connection,
                 None => self.database.session().await?,
             };
             statement("delete from oncebox.relay where id = $1")
-                .bind(&me)
+                .bind(&me.id)
                 .execute(&mut connection)
                 .await?;
             connection.close().await
         };
         match timeout(Duration::from_secs(2), left).await {
-            Ok(Ok(())) => tracing::info!(relay = me, "left the relays"),
+            Ok(Ok(())) => tracing::info!(relay = me.id, "left the relays"),
             Ok(Err(error)) => {
                 tracing::warn!(reason = %error, "could not leave the relays; the shards are free when the lease is over")
             }

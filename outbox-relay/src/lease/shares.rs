@@ -14,6 +14,9 @@ pub struct ShardRow {
 /// What a relay should do about one sink.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// How many shards are this relay's fair share; 0 where there are more relays than shards, and it
+    /// stands by.
+    pub share: usize,
     /// Shards, with their epochs, to take: they are free.
     pub take: Vec<(i16, i64)>,
     /// Shards, with their epochs, that are its own and that others should have.
@@ -55,6 +58,7 @@ pub fn plan(me: &str, members: &[String], rows: &[ShardRow], held: &[(i16, i64)]
     let free = others.into_iter().filter(is_free).take(missing - taken.len());
     let with_epoch = |row: &ShardRow| (row.shard, row.epoch);
     Plan {
+        share,
         take: taken.iter().copied().chain(free).map(with_epoch).collect(),
         release: surplus
             .into_iter()

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -38,12 +38,21 @@ impl Terms {
     }
 }
 
-/// Whether this relay may publish now. Cheap to copy; all copies are one.
+/// Whether a relay may publish now, under one membership: from joining the list to leaving it or being
+/// declared dead. Whoever joins anew gets another lease, so what was begun under the old one can
+/// never be sent under the new one. Cheap to copy; all copies are one.
 #[derive(Debug, Clone)]
 pub struct Lease {
     terms: Terms,
-    /// When the term ends, in nanoseconds of a [`Moment`]; 0 when there is none.
-    ends: Arc<AtomicU64>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the term ends, in nanoseconds of a [`Moment`]; 0 before the first beat.
+    ends: AtomicU64,
+    /// Set once and for good.
+    is_over: AtomicBool,
 }
 
 /// A moment of this machine's clock that also counts while the machine sleeps.
@@ -67,7 +76,7 @@ impl Moment {
 
     /// So many nanoseconds after the clock's beginning.
     #[cfg(test)]
-    pub(super) const fn of_nanos(nanos: u64) -> Self {
+    pub(crate) const fn of_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
@@ -91,7 +100,7 @@ impl Lease {
     pub fn new(terms: Terms) -> Self {
         Self {
             terms,
-            ends: Arc::default(),
+            state: Arc::default(),
         }
     }
 
@@ -99,7 +108,7 @@ impl Lease {
     #[must_use]
     pub fn endless(terms: Terms) -> Self {
         let lease = Self::new(terms);
-        lease.ends.store(u64::MAX, Ordering::SeqCst);
+        lease.state.ends.store(u64::MAX, Ordering::SeqCst);
         lease
     }
 
@@ -111,12 +120,23 @@ impl Lease {
 
     /// A beat was confirmed whose statement was sent at `sent`.
     pub fn extend(&self, sent: Moment) {
-        self.ends.fetch_max(sent.plus(self.terms.term).0, Ordering::SeqCst);
+        self.state
+            .ends
+            .fetch_max(sent.plus(self.terms.term).0, Ordering::SeqCst);
     }
 
-    /// This relay was declared dead, or has taken itself off the list.
+    /// The membership is over: this relay was declared dead, or takes itself off the list. Nothing
+    /// that is confirmed later brings the lease back.
     pub fn end(&self) {
-        self.ends.store(0, Ordering::SeqCst);
+        self.state.is_over.store(true, Ordering::SeqCst);
+    }
+
+    /// When the term ends, as far as beats were confirmed; `None` before the first one and once the
+    /// membership is over.
+    #[must_use]
+    pub fn lasts_until(&self) -> Option<Moment> {
+        let ends = self.state.ends.load(Ordering::SeqCst);
+        (ends > 0 && !self.state.is_over.load(Ordering::SeqCst)).then_some(Moment(ends))
     }
 
     /// Whether a request that is started now ends within the term.
@@ -126,7 +146,8 @@ impl Lease {
     }
 
     fn may_send_at(&self, now: Moment) -> bool {
-        now.plus(self.terms.request_timeout).0 <= self.ends.load(Ordering::SeqCst)
+        let ends_by = now.plus(self.terms.request_timeout);
+        self.lasts_until().is_some_and(|end| ends_by <= end)
     }
 }
 
@@ -167,5 +188,10 @@ mod tests {
         );
         lease.end();
         assert!(!lease.may_send_at(Moment(0)));
+        lease.extend(Moment(9_000 * MS));
+        assert!(
+            !lease.may_send_at(Moment(9_000 * MS)),
+            "what is confirmed late does not bring a membership back"
+        );
     }
 }

@@ -10,6 +10,7 @@ use super::{
     Seq,
     cursor::{Base, Horizon},
     page,
+    relays::{self, Concerned, Relay},
     standing::{self, Standing},
     store::{self, Place},
 };
@@ -28,6 +29,18 @@ pub enum Destination {
     /// epoch. An event's time is the start of its transaction, so events that are a little older may
     /// come too; none that is younger is passed by.
     Since(i64),
+}
+
+/// Positions of the log that one statement searches for a time.
+const SEARCHED_AT_ONCE: Seq = 20_000;
+
+/// A destination that was looked up.
+#[derive(Debug, Clone)]
+pub struct Found {
+    place: Place,
+    position: Seq,
+    /// The oldest position in the log.
+    first: Seq,
 }
 
 /// What a move did, or would do.
@@ -73,6 +86,25 @@ pub enum MoveError {
         /// The sink.
         sink: String,
     },
+    /// A relay that was silent has beaten, or another one has joined, before anything was deleted.
+    #[error("relay {relay} lives and has sink `{sink}`; remove the sink from its relay.toml and restart it first")]
+    Lives {
+        /// The relay.
+        relay: String,
+        /// The sink.
+        sink: String,
+    },
+    /// Events that nobody would send any more.
+    #[error(
+        "sink `{sink}` has {parked} parked events, which would never be sent; look at them with \
+         `outbox-relay parked list --sink {sink}`, or pass --parked-too to delete them as well"
+    )]
+    Parked {
+        /// The sink.
+        sink: String,
+        /// How many.
+        parked: i64,
+    },
     /// Whatever the database says.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -94,7 +126,28 @@ pub fn is_foreign(standing: &Standing, system_id: i64, now: &Horizon) -> bool {
     standing.system_id.is_some_and(|id| id != system_id) || store::is_ahead(&standing.place, now)
 }
 
-/// Moves the cursors of `sink`, those of `shards` alone if any are named.
+/// Looks a destination up. For a time it reads the log from its beginning to the first event of that
+/// time or later, in statements that read [`SEARCHED_AT_ONCE`] positions each, and locks nothing.
+///
+/// What commits after this call has begun is still to come, whatever its position: the place is that of
+/// a look that was taken first.
+///
+/// # Errors
+/// [`MoveError::BeyondTheEnd`]; whatever the database says.
+///
+/// # Cancel safety
+/// Reads only.
+pub async fn find(connection: &mut PgConnection, to: Destination) -> Result<Found, MoveError> {
+    // Not in a transaction: a look needs a snapshot of its own.
+    let seq_before = page::sequence_position_on(connection).await?;
+    let now = page::look_on(connection, seq_before).await?;
+    let first = first_seq(connection).await?;
+    let (place, position) = place(connection, to, first, now).await?;
+    Ok(Found { place, position, first })
+}
+
+/// Moves the cursors of `sink`, those of `shards` alone if any are named. Their rows are locked for as
+/// long as it takes to write them.
 ///
 /// # Errors
 /// See [`MoveError`]; nothing is moved then.
@@ -105,42 +158,43 @@ pub async fn reset(
     connection: &mut PgConnection,
     sink: &str,
     shards: &[i16],
-    to: Destination,
+    to: &Found,
     outcome: Outcome,
 ) -> Result<Moved, MoveError> {
-    // Outside the transaction: a look needs a snapshot of its own.
+    let here = system_id(connection).await?;
+    // In this order: a relay moves cursors all the time, and none is ahead of a look that came after it.
+    let standings = standing::read(connection, Some(sink)).await?;
     let seq_before = page::sequence_position_on(connection).await?;
     let now = page::look_on(connection, seq_before).await?;
-    let here = system_id(connection).await?;
-    let mut transaction = connection.begin().await?;
-    let standings = lock(&mut transaction, sink, shards).await?;
     if standings.iter().any(|standing| is_foreign(standing, here, &now)) {
         return Err(MoveError::Foreign { sink: sink.to_owned() });
     }
-    let (place, position) = place(&mut transaction, to, now).await?;
-    let first = first_seq(&mut transaction).await?;
+    let mut transaction = connection.begin().await?;
+    let standings = lock(&mut transaction, sink, shards).await?;
     let moved_shards: Vec<i16> = standings.iter().map(|standing| standing.shard).collect();
-    write(&mut transaction, sink, &moved_shards, &place).await?;
+    write(&mut transaction, sink, &moved_shards, &to.place).await?;
     match outcome {
         Outcome::Keep => transaction.commit().await?,
         Outcome::Undo => transaction.rollback().await?,
     }
     let fronts = standings.iter().map(|standing| standing.place.front());
-    let (again, passed_by) = difference(fronts.clone(), position, first);
+    let (again, passed_by) = difference(fronts.clone(), to.position, to.first);
     Ok(Moved {
         shards: moved_shards,
         from: fronts.min().unwrap_or(0),
-        to: position,
+        to: to.position,
         again,
         passed_by,
     })
 }
 
 /// Deletes the cursors of a sink, and its parked events too if `with_parked`. Returns how many of each.
+/// `silent` are the sink's relays that were watched and found dead.
 ///
 /// # Errors
-/// [`MoveError::NoCursor`] when the sink has neither; whatever the database says. Nothing is deleted
-/// then.
+/// [`MoveError::Lives`] when one of them has beaten since, or another one has joined;
+/// [`MoveError::Parked`] when events are parked and are not to be deleted; whatever the database says.
+/// Nothing is deleted then.
 ///
 /// # Cancel safety
 /// All is deleted or nothing.
@@ -148,13 +202,32 @@ pub async fn delete(
     connection: &mut PgConnection,
     sink: &str,
     with_parked: bool,
+    silent: &[Relay],
     outcome: Outcome,
 ) -> Result<(u64, u64), MoveError> {
     let mut transaction = connection.begin().await?;
-    match lock(&mut transaction, sink, &[]).await {
+    let standings = match lock(&mut transaction, sink, &[]).await {
+        Ok(standings) => standings,
         // What is parked may outlive the cursors.
-        Ok(_) | Err(MoveError::NoCursor { .. }) => {}
+        Err(MoveError::NoCursor { .. }) => Vec::new(),
         Err(error) => return Err(error),
+    };
+    // Under the locks nobody can claim or park; and somebody may have thought for long before the yes.
+    let owners: Vec<String> = standings.into_iter().filter_map(|standing| standing.owner).collect();
+    let owners = owners.as_slice();
+    let sinks = [sink];
+    let sink_relays = Concerned::Sinks { sinks: &sinks, owners };
+    if let Some(relay) = relays::lives_after_all(&mut transaction, silent, sink_relays).await? {
+        let sink = sink.to_owned();
+        return Err(MoveError::Lives { relay, sink });
+    }
+    if !with_parked {
+        let left = sqlx::query_scalar("select count(*) from oncebox.parked where sink = $1").bind(sink);
+        let parked: i64 = left.fetch_one(&mut *transaction).await?;
+        if parked > 0 {
+            let sink = sink.to_owned();
+            return Err(MoveError::Parked { sink, parked });
+        }
     }
     let mut parked = 0;
     if with_parked {
@@ -197,8 +270,9 @@ async fn lock(
 
 /// The place that a destination means, and its position.
 async fn place(
-    transaction: &mut Transaction<'_, Postgres>,
+    connection: &mut PgConnection,
     to: Destination,
+    first: Seq,
     now: Horizon,
 ) -> Result<(Place, Seq), MoveError> {
     let end = now.seq_after;
@@ -210,23 +284,43 @@ async fn place(
         }
         Destination::Behind(position) if position > end => return Err(MoveError::BeyondTheEnd { position, end }),
         Destination::Behind(position) => position,
-        Destination::Since(micros) => {
-            // Times do not rise with positions, so every row counts: one pass over the log.
-            let first = sqlx::query_scalar(
-                "select min(seq) from oncebox.event where time >= 'epoch'::timestamptz + $1 * interval '1 microsecond'",
-            );
-            let first: Option<Seq> = first.bind(micros.max(0)).fetch_one(&mut **transaction).await?;
-            first.map_or(end, |first| end.min(first - 1))
-        }
+        Destination::Since(micros) => first_since(connection, micros, first, end)
+            .await?
+            .map_or(end, |first| first - 1),
     };
     let base = Base::beginning();
     let under_way = (position > 0).then_some((now, position));
     Ok((Place { base, under_way }, position.max(0)))
 }
 
-async fn first_seq(transaction: &mut Transaction<'_, Postgres>) -> Result<Seq, sqlx::Error> {
+/// The first position, from `first` to `end`, of an event that says this time or a later one. Times do
+/// not rise with positions (a long transaction says an old time at a high one), so every row on the
+/// way counts.
+async fn first_since(
+    connection: &mut PgConnection,
+    micros: i64,
+    first: Seq,
+    end: Seq,
+) -> Result<Option<Seq>, sqlx::Error> {
+    let mut from = first;
+    while from <= end {
+        let found = sqlx::query_scalar(
+            "select min(seq) from oncebox.event
+             where seq >= $1 and seq <= $2 and time >= 'epoch'::timestamptz + $3 * interval '1 microsecond'",
+        );
+        let to = end.min(from.saturating_add(SEARCHED_AT_ONCE - 1));
+        let found = found.bind(from).bind(to).bind(micros.max(0));
+        if let Some(found) = found.fetch_one(&mut *connection).await? {
+            return Ok(Some(found));
+        }
+        from = to.saturating_add(1);
+    }
+    Ok(None)
+}
+
+async fn first_seq(connection: &mut PgConnection) -> Result<Seq, sqlx::Error> {
     let first: Option<Seq> = sqlx::query_scalar("select min(seq) from oncebox.event")
-        .fetch_one(&mut **transaction)
+        .fetch_one(connection)
         .await?;
     Ok(first.unwrap_or(1))
 }

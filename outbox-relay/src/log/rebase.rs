@@ -26,7 +26,7 @@ use super::{
     cursor::{Base, Horizon},
     moving::{is_foreign, system_id},
     page,
-    relays::Relay,
+    relays::{self, Concerned, Relay},
     standing::{self, Standing},
     store,
 };
@@ -42,6 +42,9 @@ pub enum RebaseError {
     /// No cursor and no row is foreign.
     #[error("cursors and log are this cluster's and none is ahead of it: there is nothing to rebase")]
     Nothing,
+    /// A relay has beaten or joined: since it was looked, if the caller has watched.
+    #[error("relay {0} lives; stop all relays of this database first")]
+    Lives(String),
     /// Rows with foreign ids may still arrive.
     #[error(
         "subscription `{0}` still replicates oncebox.event into this database; drop or disable it first, and then \
@@ -92,6 +95,7 @@ pub async fn rebase(connection: &mut PgConnection, silent: &[Relay], outcome: Ou
     sqlx::query("select 1 from oncebox.cursor order by sink, shard for update")
         .fetch_all(&mut *transaction)
         .await?;
+    check_silence(&mut transaction, silent).await?;
     let standings = standing::read(&mut transaction, None).await?;
     // A cursor without a system identifier was never claimed by a relay that writes one: unknown.
     let is_ours = |standing: &Standing| standing.system_id.is_some() && !is_foreign(standing, here, &target);
@@ -143,6 +147,7 @@ pub async fn adopt(connection: &mut PgConnection, silent: &[Relay], outcome: Out
     sqlx::query("select 1 from oncebox.cursor order by sink, shard for update")
         .fetch_all(&mut *transaction)
         .await?;
+    check_silence(&mut transaction, silent).await?;
     let standings = standing::read(&mut transaction, None).await?;
     let is_ahead = |standing: &Standing| store::is_ahead(&standing.place, &now);
     if standings.iter().any(is_ahead) || has_rows_ahead(&mut transaction, &now).await? {
@@ -265,6 +270,14 @@ async fn place(
     .execute(&mut **transaction)
     .await?;
     Ok(())
+}
+
+/// Makes sure, under the cursors' locks, that no relay has come while somebody thought about the yes.
+async fn check_silence(transaction: &mut Transaction<'_, Postgres>, silent: &[Relay]) -> Result<(), RebaseError> {
+    match relays::lives_after_all(transaction, silent, Concerned::All).await? {
+        Some(relay) => Err(RebaseError::Lives(relay)),
+        None => Ok(()),
+    }
 }
 
 /// Takes relays off the list that came with the dump.

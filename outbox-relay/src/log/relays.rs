@@ -70,22 +70,36 @@ pub enum Watched {
     Silent(Vec<Relay>),
 }
 
+/// Which relays a command has to do with.
+#[derive(Debug, Clone, Copy)]
+pub enum Concerned<'a> {
+    /// All.
+    All,
+    /// Those that have one of these sinks, and the owners of their cursors.
+    Sinks {
+        /// The sinks.
+        sinks: &'a [&'a str],
+        /// The owners.
+        owners: &'a [String],
+    },
+}
+
 /// Watches the relays on the list for the longest of their terms, measured by this process's clock.
-/// Only those named in `among`, unless it is `None`. Returns at once when there are none.
+/// Returns at once when there are none.
 ///
 /// # Errors
 /// Whatever the database says.
 ///
 /// # Cancel safety
 /// Reads only.
-pub async fn watch(connection: &mut PgConnection, among: Option<&[String]>) -> Result<Watched, sqlx::Error> {
+pub async fn watch(connection: &mut PgConnection, among: Concerned<'_>) -> Result<Watched, sqlx::Error> {
     let begin = Instant::now();
-    let first = concerned(list(connection).await?, among);
+    let first = among.of(list(connection).await?);
     let term = first.iter().map(|relay| relay.term).max().unwrap_or_default();
     let term = term.min(LONGEST_WATCH);
     while begin.elapsed() < term {
         tokio::time::sleep(LOOK).await;
-        let now = concerned(list(connection).await?, among);
+        let now = among.of(list(connection).await?);
         if let Some(relay) = beaten(&first, &now) {
             return Ok(Watched::Alive(relay));
         }
@@ -93,9 +107,29 @@ pub async fn watch(connection: &mut PgConnection, among: Option<&[String]>) -> R
     Ok(Watched::Silent(first))
 }
 
-fn concerned(mut relays: Vec<Relay>, among: Option<&[String]>) -> Vec<Relay> {
-    relays.retain(|relay| among.is_none_or(|among| among.contains(&relay.id)));
-    relays
+/// A relay that has beaten or joined since these were found silent: for the transaction that relies
+/// on their silence, which may come long after.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn lives_after_all(
+    connection: &mut PgConnection,
+    silent: &[Relay],
+    among: Concerned<'_>,
+) -> Result<Option<String>, sqlx::Error> {
+    Ok(beaten(silent, &among.of(list(connection).await?)))
+}
+
+impl Concerned<'_> {
+    /// Those of `relays`.
+    #[must_use]
+    pub fn of(self, mut relays: Vec<Relay>) -> Vec<Relay> {
+        if let Self::Sinks { sinks, owners } = self {
+            let has_one = |relay: &Relay| relay.sinks.iter().any(|name| sinks.contains(&name.as_str()));
+            relays.retain(|relay| has_one(relay) || owners.contains(&relay.id));
+        }
+        relays
+    }
 }
 
 /// A relay that has another beat than before, or that was not there.
@@ -133,5 +167,21 @@ mod tests {
         assert_eq!(beaten(&before, &[relay("a", 1)]), None, "one that left does not live");
         assert_eq!(beaten(&before, &[relay("a", 1), relay("b", 2)]), Some("b".to_owned()));
         assert_eq!(beaten(&before, &[relay("c", 0)]), Some("c".to_owned()));
+    }
+
+    #[test]
+    fn a_sinks_relays_are_those_that_have_it_and_those_that_own_its_cursors() {
+        let with = |id: &str, sinks: &[&str]| Relay {
+            sinks: sinks.iter().map(|sink| (*sink).to_owned()).collect(),
+            ..relay(id, 1)
+        };
+        let all = vec![with("has", &["s"]), with("owns", &["t"]), with("neither", &["t"])];
+        let among = Concerned::Sinks {
+            sinks: &["s", "u"],
+            owners: &["owns".to_owned()],
+        };
+        let ids: Vec<String> = among.of(all.clone()).into_iter().map(|relay| relay.id).collect();
+        assert_eq!(ids, ["has", "owns"]);
+        assert_eq!(Concerned::All.of(all).len(), 3);
     }
 }

@@ -2,6 +2,7 @@
 
 use sqlx::{Connection as _, PgConnection};
 
+use super::relays::{self, Concerned, Relay};
 use crate::parked::change::Outcome;
 
 /// Why a sink was not renamed.
@@ -20,8 +21,8 @@ pub enum RenameError {
         /// Its parked events.
         parked: i64,
     },
-    /// A relay that was not there before runs one of the two.
-    #[error("relay {relay} has started meanwhile and runs one of the two sinks; stop it, then try again")]
+    /// A relay that was silent or not there before runs one of the two.
+    #[error("relay {relay} has started or gone on meanwhile and runs one of the two sinks; stop it, then try again")]
     Started {
         /// The relay.
         relay: String,
@@ -44,7 +45,7 @@ pub async fn rename(
     connection: &mut PgConnection,
     sink: &str,
     to: &str,
-    silent: &[String],
+    silent: &[Relay],
     outcome: Outcome,
 ) -> Result<(u64, u64), RenameError> {
     let mut transaction = connection.begin().await?;
@@ -64,15 +65,12 @@ pub async fn rename(
         let to = to.to_owned();
         return Err(RenameError::Taken { to, cursors, parked });
     }
-    let started: Option<String> = sqlx::query_scalar(
-        "select id from oncebox.relay where ($1 = any (sinks) or $2 = any (sinks)) and id <> all ($3) order by id limit 1",
-    )
-    .bind(sink)
-    .bind(to)
-    .bind(silent)
-    .fetch_optional(&mut *transaction)
-    .await?;
-    if let Some(relay) = started {
+    let sinks = [sink, to];
+    let among = Concerned::Sinks {
+        sinks: &sinks,
+        owners: &[],
+    };
+    if let Some(relay) = relays::lives_after_all(&mut transaction, silent, among).await? {
         return Err(RenameError::Started { relay });
     }
     // The epoch rises, so that whoever held a shard writes nothing any more.

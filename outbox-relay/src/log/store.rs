@@ -1,9 +1,8 @@
 //! The cursor's row: one per sink and shard, written only by the holder of its epoch.
 
+mod claim;
 mod row;
 mod save;
-
-use sqlx::Row as _;
 
 use super::{
     Seq,
@@ -12,6 +11,7 @@ use super::{
 };
 use crate::database::{session::Session, statement::statement};
 
+pub use claim::claim;
 pub(super) use row::decode;
 pub use save::save;
 
@@ -123,88 +123,6 @@ pub async fn prepare(connection: &mut Session, sink: &str, start: Start) -> Resu
     Ok(())
 }
 
-/// Takes over free shards of `sink`, each named with the epoch at which it was seen to be free, and
-/// returns those that are now this relay's, grouped by the place they stand at. What somebody else
-/// has taken in the meantime is left out, and so is everything when relay `me` is not on the list.
-///
-/// Raising the epoch ends the claim of whoever held it: its next write fails.
-///
-/// # Errors
-/// Whatever the database says; nothing is taken over then. [`StoreError::Ahead`] and
-/// [`StoreError::Foreign`] when a cursor does not belong to this database.
-pub async fn claim(
-    connection: &mut Session,
-    sink: &str,
-    me: &str,
-    free: &[(i16, i64)],
-) -> Result<Vec<Claim>, StoreError> {
-    let seq_before = page::sequence_position(connection).await?;
-    let now = page::look(connection, seq_before).await?;
-    connection.begin_transaction().await?;
-    let claims = claim_within(connection, sink, me, free, &now).await;
-    match &claims {
-        Ok(_) => connection.commit().await?,
-        Err(StoreError::Database(_)) => {}
-        // Refused: nothing may look as if somebody had worked on it.
-        Err(_) => connection.roll_back().await?,
-    }
-    claims
-}
-
-async fn claim_within(
-    connection: &mut Session,
-    sink: &str,
-    me: &str,
-    free: &[(i16, i64)],
-    now: &Horizon,
-) -> Result<Vec<Claim>, StoreError> {
-    let (shards, epochs): (Vec<i16>, Vec<i64>) = free.iter().copied().unzip();
-    // The lock on the relay's own row keeps others from declaring it dead in the middle. Whether an
-    // owner lives is asked again: what was seen may be old.
-    let rows = statement(
-        "with me as (select id from oncebox.relay where id = $2 for share),
-         taken as (
-           update oncebox.cursor c
-           set epoch = c.epoch + 1, owner = me.id, updated_at = now(),
-               system_id = coalesce(c.system_id, (select system_identifier from pg_control_system()))
-           from me, unnest($3::smallint[], $4::bigint[]) as free (shard, epoch)
-           where c.sink = $1 and c.shard = free.shard and c.epoch = free.epoch
-             and (c.owner is null or c.owner = me.id or not exists (select from oncebox.relay r where r.id = c.owner))
-           returning c.*)
-         select shard, epoch, base::text, base_next_xid, base_seq, base_open_floor, base_floors,
-                target::text, target_next_xid, target_seq, target_high, position,
-                system_id <> (select system_identifier from pg_control_system()) as is_foreign
-         from taken order by shard",
-    )
-    .bind(sink)
-    .bind(me)
-    .bind(&shards)
-    .bind(&epochs)
-    .fetch_all(connection)
-    .await?;
-
-    let mut claims: Vec<Claim> = Vec::new();
-    for row in &rows {
-        let shard = (row.try_get("shard")?, row.try_get("epoch")?);
-        let place = decode(row)?;
-        if row.try_get("is_foreign")? {
-            return Err(StoreError::Foreign { sink: sink.to_owned() });
-        }
-        if is_ahead(&place, now) {
-            return Err(StoreError::Ahead { sink: sink.to_owned() });
-        }
-        match claims.iter_mut().find(|claim| claim.place == place) {
-            Some(claim) => claim.shards.push(shard),
-            None => claims.push(Claim {
-                sink: sink.to_owned(),
-                shards: vec![shard],
-                place,
-            }),
-        }
-    }
-    Ok(claims)
-}
-
 /// Frees shards that this relay holds under these epochs, for others to take at once. Their work has
 /// ended and their cursors are written.
 ///
@@ -212,10 +130,15 @@ async fn claim_within(
 /// Whatever the database says; the shards are free when the relay's lease is over.
 pub async fn release(connection: &mut Session, sink: &str, held: &[(i16, i64)]) -> Result<(), sqlx::Error> {
     let (shards, epochs): (Vec<i16>, Vec<i64>) = held.iter().copied().unzip();
+    // Locked in the order that everybody takes, so that nobody waits for each other.
     statement(
-        "update oncebox.cursor c set owner = null, updated_at = now()
-         from unnest($2::smallint[], $3::bigint[]) as held (shard, epoch)
-         where c.sink = $1 and c.shard = held.shard and c.epoch = held.epoch",
+        "with mine as (
+           select c.sink, c.shard from oncebox.cursor c
+           join unnest($2::smallint[], $3::bigint[]) as held (shard, epoch) using (shard)
+           where c.sink = $1 and c.epoch = held.epoch
+           order by c.shard for update of c)
+         update oncebox.cursor c set owner = null, updated_at = now()
+         from mine where c.sink = mine.sink and c.shard = mine.shard",
     )
     .bind(sink)
     .bind(&shards)

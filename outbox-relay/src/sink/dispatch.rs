@@ -72,6 +72,7 @@ pub struct Dispatch<P> {
     concurrency: Concurrency,
     /// Whether something was confirmed since what waits was last unloaded.
     is_flowing: bool,
+    has_given_up: bool,
 }
 
 impl<P: Publisher> Dispatch<P> {
@@ -86,6 +87,7 @@ impl<P: Publisher> Dispatch<P> {
             in_flight_bytes: 0,
             is_flowing: true,
             concurrency: Concurrency::new(sink.max_in_flight),
+            has_given_up: false,
             sink,
         }
     }
@@ -230,7 +232,14 @@ impl<P: Publisher> Dispatch<P> {
 
     /// Gives up the requests that are out. Their messages may arrive all the same.
     pub fn abort(&mut self) {
+        self.has_given_up |= !self.requests.is_empty();
         self.requests.abort_all();
+    }
+
+    /// Whether requests were given up: their messages may arrive all the same.
+    #[must_use]
+    pub fn has_given_up(&self) -> bool {
+        self.has_given_up
     }
 
     /// Waits until no request's task runs any more.

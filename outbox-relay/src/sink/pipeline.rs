@@ -81,13 +81,14 @@ impl From<Panicked> for PipelineError {
     }
 }
 
-/// How a pipeline ended that was asked to.
+/// How a pipeline ended.
 #[derive(Debug)]
-pub struct Drained {
-    /// The connection, for what follows.
-    pub connection: Session,
-    /// Whether every request was answered. If not, what was sent may still arrive, and the shards
-    /// must not be handed over before the lease is over.
+pub struct Ended {
+    /// The connection, for what follows, or why it ended without being asked to or could not save.
+    /// The cursor is then where it was last saved.
+    pub outcome: Result<Session, PipelineError>,
+    /// Whether every request was answered, however it ended. If not, what was sent may still arrive, and
+    /// the shards must not be handed over before the lease is over.
     pub is_clean: bool,
 }
 
@@ -95,16 +96,13 @@ pub struct Drained {
 /// events, waits for the answers that are out and saves.
 ///
 /// When it returns, no request is in flight.
-///
-/// # Errors
-/// See [`PipelineError`]. The cursor is where it was last saved.
 pub async fn run<P: Publisher>(
     sink: Arc<Sink<P>>,
     claims: Vec<Claim>,
     connection: Session,
     lease: Lease,
     end: &CancellationToken,
-) -> Result<Drained, PipelineError> {
+) -> Ended {
     let reader = Reader::new(claims);
     let subject = Subject {
         sink: Arc::clone(&sink),
@@ -138,11 +136,10 @@ pub async fn run<P: Publisher>(
     }
     // A successor of this pipeline must not send while an answer of ours is still out.
     pipeline.dispatch.ended().await;
-    let is_clean = result?;
-    match pipeline.desk.into_connection() {
-        Some(connection) => Ok(Drained { connection, is_clean }),
-        None => Err(PipelineError::Timeout),
-    }
+    let is_clean = !pipeline.dispatch.has_given_up();
+    let connection = pipeline.desk.into_connection();
+    let outcome = result.and_then(|()| connection.ok_or(PipelineError::Timeout));
+    Ended { outcome, is_clean }
 }
 
 struct Pipeline<P> {
@@ -180,7 +177,7 @@ enum Woken {
 }
 
 impl<P: Publisher> Pipeline<P> {
-    async fn work(&mut self, end: &CancellationToken) -> Result<bool, PipelineError> {
+    async fn work(&mut self, end: &CancellationToken) -> Result<(), PipelineError> {
         while !end.is_cancelled() {
             while let Some(answer) = self.dispatch.answer_that_is_there() {
                 self.settle(answer?);

@@ -15,14 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Sink, backoff,
-    pipeline::{self, Drained, PipelineError},
+    pipeline::{self, PipelineError},
+    unanswered::Unanswered,
 };
 use crate::{
     database::{Database, STATEMENT_TIMEOUT, session},
     lease::{
-        member::Roster,
+        member::{Membership, Roster},
         shares::{Plan, plan},
-        term::{Lease, Moment},
+        term::{Moment, Terms},
     },
     log::store::{self, Claim, Start},
     publish::{FailureClass, Publisher},
@@ -36,9 +37,9 @@ const STEADY: Duration = Duration::from_secs(30);
 pub struct Surroundings {
     /// The database.
     pub database: Database,
-    /// Whether this relay may publish.
-    pub lease: Lease,
-    /// Who else is there, and who holds what.
+    /// The times of its leases.
+    pub terms: Terms,
+    /// Whether this relay may publish, who else is there, and who holds what.
     pub roster: watch::Receiver<Roster>,
     /// Told when the relay is to stop.
     pub end: CancellationToken,
@@ -65,13 +66,15 @@ pub async fn supervise<P: Publisher>(
 ) -> Result<Ended, PipelineError> {
     let end = surroundings.end.clone();
     let mut failures = 0;
+    let mut session = Session {
+        sink: Arc::clone(&sink),
+        surroundings,
+        changed_at: Moment::now(),
+        unanswered: Unanswered::default(),
+    };
     loop {
         let began = Instant::now();
-        let mut session = Session {
-            sink: Arc::clone(&sink),
-            surroundings: surroundings.clone(),
-            changed_at: Moment::now(),
-        };
+        session.changed_at = Moment::now();
         let outcome = session.run(start).await;
         if began.elapsed() > STEADY {
             failures = 0;
@@ -130,12 +133,16 @@ struct Session<P> {
     surroundings: Surroundings,
     /// When this session last changed who holds what; what the roster shows from before that is old.
     changed_at: Moment,
+    /// Requests that were given up, in this session or an earlier one.
+    unanswered: Unanswered,
 }
 
 impl<P: Publisher> Session<P> {
     async fn run(&mut self, start: Start) -> Result<Ended, PipelineError> {
-        let end = self.surroundings.end.clone();
-        if end.is_cancelled() {
+        if !self.may_hand_over().await {
+            return Ok(Ended { is_clean: false });
+        }
+        if self.surroundings.end.is_cancelled() {
             return Ok(Ended { is_clean: true });
         }
         let mut connection = self.surroundings.database.session().await?;
@@ -150,41 +157,57 @@ impl<P: Publisher> Session<P> {
                 connection.close().await?;
                 return Ok(Ended { is_clean: true });
             };
-            let claims = self.rearrange(&mut connection, &me, &plan, &held).await?;
+            let claims = self.rearrange(&mut connection, me.as_ref(), &plan, &held).await?;
             held = claims.iter().flat_map(|claim| claim.shards.iter().copied()).collect();
             self.sink.metrics.shards(held.len());
-            if held.is_empty() {
+            let (Some(me), false) = (me, held.is_empty()) else {
+                self.sink.metrics.lag(0, None);
                 self.sink.metrics.ready(true);
                 continue;
+            };
+            let ended = self.work(me, connection, claims, &held).await;
+            if !ended.is_clean {
+                self.unanswered.note(Moment::now());
             }
-            let drained = self.work(connection, claims, &held).await?;
-            connection = drained.connection;
-            if !drained.is_clean {
-                // What was sent may still arrive: whoever is next has to wait for the end of the lease.
-                let _ = timeout(self.surroundings.lease.terms().term, end.cancelled()).await;
-                if end.is_cancelled() {
-                    return Ok(Ended { is_clean: false });
-                }
+            connection = ended.outcome?;
+            if !self.may_hand_over().await {
+                return Ok(Ended { is_clean: false });
             }
+        }
+    }
+
+    /// Waits until nothing that was given up may still arrive: whoever is next has to wait for the end
+    /// of the term. Returns false when it was told to end before.
+    async fn may_hand_over(&self) -> bool {
+        let end = &self.surroundings.end;
+        loop {
+            let left = self.unanswered.left(self.surroundings.terms.term, Moment::now());
+            if left.is_zero() {
+                return true;
+            }
+            if end.is_cancelled() {
+                return false;
+            }
+            let _ = timeout(left, end.cancelled()).await;
         }
     }
 
     /// Runs a pipeline until the roster says that something has to change.
     async fn work(
         &mut self,
+        me: Membership,
         connection: session::Session,
         claims: Vec<Claim>,
         held: &[(i16, i64)],
-    ) -> Result<Drained, PipelineError> {
+    ) -> pipeline::Ended {
         let stop = self.surroundings.end.child_token();
         let sink = Arc::clone(&self.sink);
-        let lease = self.surroundings.lease.clone();
-        let running = pipeline::run(sink, claims, connection, lease, &stop);
+        let running = pipeline::run(sink, claims, connection, me.lease, &stop);
         tokio::pin!(running);
         loop {
             tokio::select! {
                 biased;
-                result = &mut running => return result,
+                ended = &mut running => return ended,
                 changed = self.surroundings.roster.changed() => {
                     if changed.is_err() || self.plan(held).is_some_and(|(_, plan)| !plan.is_empty()) {
                         break;
@@ -197,26 +220,36 @@ impl<P: Publisher> Session<P> {
     }
 
     /// Waits until something is to be changed about what is held, or until the end (`None`).
-    async fn next_plan(&mut self, held: &[(i16, i64)]) -> Option<(String, Plan)> {
+    async fn next_plan(&mut self, held: &[(i16, i64)]) -> Option<(Option<Membership>, Plan)> {
         let end = self.surroundings.end.clone();
         loop {
             if end.is_cancelled() {
                 return None;
             }
-            if let Some((me, plan)) = self.plan(held)
-                && (!plan.is_empty() || !held.is_empty())
-            {
-                return Some((me, plan));
+            if let Some((me, plan)) = self.plan(held) {
+                if !plan.is_empty() || !held.is_empty() {
+                    return Some((me, plan));
+                }
+                if me.is_some() && plan.share == 0 {
+                    self.sink.metrics.standing_by();
+                }
             }
             tokio::select! {
                 () = end.cancelled() => return None,
-                changed = self.surroundings.roster.changed() => if changed.is_err() { return None },
+                changed = timeout(self.surroundings.terms.term, self.surroundings.roster.changed()) => match changed {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return None,
+                    // Whoever holds nothing has no pipeline that would notice.
+                    Err(_) => {
+                        self.sink.metrics.not_ready("the relay cannot renew its lease");
+                    }
+                },
             }
         }
     }
 
     /// What is to be changed, as far as the roster is newer than the last change.
-    fn plan(&mut self, held: &[(i16, i64)]) -> Option<(String, Plan)> {
+    fn plan(&mut self, held: &[(i16, i64)]) -> Option<(Option<Membership>, Plan)> {
         let roster = self.surroundings.roster.borrow_and_update();
         let Some(me) = &roster.me else {
             // Declared dead: everything that was held is lost.
@@ -226,14 +259,14 @@ impl<P: Publisher> Session<P> {
                     lost,
                     ..Plan::default()
                 };
-                (String::new(), plan)
+                (None, plan)
             });
         };
         let is_new = roster.looked_at.is_some_and(|at| at > self.changed_at);
         let members = roster.members.get(&self.sink.name);
         let rows = roster.cursors.get(&self.sink.name);
         match (is_new, members, rows) {
-            (true, Some(members), Some(rows)) => Some((me.clone(), plan(me, members, rows, held))),
+            (true, Some(members), Some(rows)) => Some((Some(me.clone()), plan(&me.id, members, rows, held))),
             _ => None,
         }
     }
@@ -242,7 +275,7 @@ impl<P: Publisher> Session<P> {
     async fn rearrange(
         &mut self,
         connection: &mut session::Session,
-        me: &str,
+        me: Option<&Membership>,
         plan: &Plan,
         held: &[(i16, i64)],
     ) -> Result<Vec<Claim>, PipelineError> {
@@ -254,10 +287,9 @@ impl<P: Publisher> Session<P> {
         let mut wanted: Vec<(i16, i64)> = held.iter().filter(is_kept).copied().collect();
         let kept = wanted.len();
         wanted.extend(&plan.take);
-        let claims = if wanted.is_empty() {
-            Vec::new()
-        } else {
-            in_time(store::claim(connection, name, me, &wanted)).await?
+        let claims = match me {
+            Some(me) if !wanted.is_empty() => in_time(store::claim(connection, name, &me.id, &wanted)).await?,
+            _ => Vec::new(),
         };
         self.changed_at = Moment::now();
         tracing::info!(

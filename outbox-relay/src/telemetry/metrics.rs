@@ -312,6 +312,13 @@ impl SinkMetrics {
         self.ready.set(i64::from(is_ready));
     }
 
+    /// There are more relays than shards: the sink holds none and is ready to take over.
+    pub fn standing_by(&self) {
+        self.shards(0);
+        self.lag(0, None);
+        self.ready(true);
+    }
+
     /// The sink does not work, and why. Returns whether that is news.
     pub fn not_ready(&self, reason: &str) -> bool {
         self.ready.set(0);

@@ -5,6 +5,7 @@ mod check_functions;
 mod configured;
 mod cursor;
 mod hostile;
+mod moving;
 mod parked;
 mod rebase;
 mod replay;

@@ -106,7 +106,7 @@ async fn a_stuck_event_lets_a_window_of_others_pass_and_no_more() {
     .unwrap();
     assert_eq!(confirmed(), passed);
     end.cancel();
-    running.await.unwrap().unwrap();
+    running.await.unwrap().outcome.unwrap();
     let mut connection = database.connect().await.unwrap();
     let position: i64 = sqlx::query_scalar("select max(position) from oncebox.cursor")
         .fetch_one(&mut connection)

@@ -1,7 +1,11 @@
 //! Several relays over one log: who publishes what, and never two at once.
 
+mod hanging;
+mod light;
+mod membership;
 mod random;
 mod sharing;
+mod standby;
 mod steps;
 mod takeover;
 

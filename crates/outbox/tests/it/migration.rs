@@ -137,3 +137,53 @@ async fn the_printed_rights_are_those_that_are_given_and_a_name_cannot_leave_its
     drop(connection);
     database.drop().await;
 }
+
+#[tokio::test]
+async fn a_row_of_no_shard_is_refused_by_every_partition_also_in_a_log_that_has_such_a_row() {
+    const INSERT: &str =
+        "insert into oncebox.event (seq, xid, bucket, bytes, id, type, tenant, kind, source, time, headers, data)
+         select nextval('oncebox.event_seq'), pg_current_xact_id()::text::bigint, $1, 1, gen_random_uuid(), 'a.v1',
+                'default', 'event', '/x', now(), '{}', '1'";
+    let database = Database::migrated().await;
+    let mut connection = database.connect().await;
+    connection
+        .execute("alter table oncebox.event drop constraint event_bucket_is_a_byte")
+        .await
+        .unwrap();
+    // From before there was the constraint: a migration must neither fail on it nor read the whole log.
+    sqlx::query(INSERT)
+        .bind(300_i16)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection
+        .execute(sqlx::AssertSqlSafe(oncebox_outbox::migration_sql()))
+        .await
+        .unwrap();
+    // In a partition that was there, and in one that was made afterwards.
+    for end in [None, Some(16_000_005_i64), Some(17_000_005)] {
+        if let Some(end) = end {
+            sqlx::query("select setval('oncebox.event_seq', $1), oncebox.ensure_partitions()")
+                .bind(end)
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+        for bucket in [-1_i16, 256] {
+            let refused = sqlx::query(INSERT)
+                .bind(bucket)
+                .execute(&mut connection)
+                .await
+                .unwrap_err();
+            let constraint = refused
+                .as_database_error()
+                .and_then(|error| error.constraint().map(String::from));
+            assert_eq!(constraint.as_deref(), Some("event_bucket_is_a_byte"), "{refused}");
+        }
+        for bucket in [0_i16, 255] {
+            sqlx::query(INSERT).bind(bucket).execute(&mut connection).await.unwrap();
+        }
+    }
+    drop(connection);
+    database.drop().await;
+}

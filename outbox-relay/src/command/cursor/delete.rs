@@ -14,11 +14,11 @@ use crate::{
         parked::check_known,
     },
     log::{
-        moving,
-        relays::{self, Watched},
+        moving::{self, MoveError},
+        relays::{self, Concerned, Relay, Watched},
         standing,
     },
-    parked::{change::Outcome, filter::Filter, listing},
+    parked::{change::Outcome, listing},
 };
 
 /// `outbox-relay cursor delete …`
@@ -66,23 +66,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         );
         return Err(refused(problem));
     }
-    check_owners(&mut connection, sink).await?;
-    if !arguments.parked_too {
-        let filter = Filter {
-            sinks: vec![sink.clone()],
-            ..Filter::default()
-        };
-        let (_, parked) = listing::list(&mut connection, &filter, 1)
-            .await
-            .map_err(Failure::of_database)?;
-        if parked > 0 {
-            let problem = format!(
-                "sink `{sink}` has {parked} parked events, which would never be sent; look at them with \
-                 `outbox-relay parked list --sink {sink}`, or pass --parked-too to delete them as well"
-            );
-            return Err(refused(problem));
-        }
-    }
+    let silent = watch(&mut connection, sink).await?;
 
     let mut acts = arguments.consent.is_given();
     let first = if acts { Outcome::Keep } else { Outcome::Undo };
@@ -98,7 +82,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 .consent
                 .ask(&format!("delete the cursors of sink {sink} in {place}?"))?;
         }
-        let done = moving::delete(&mut connection, sink, with_parked, outcome).await;
+        let done = moving::delete(&mut connection, sink, with_parked, &silent, outcome).await;
         deleted = done.map_err(failure)?;
     }
     let report = Report {
@@ -118,22 +102,22 @@ fn describe(sink: &str, (cursors, parked): (u64, u64), what: &str) -> String {
     format!("sink {sink}: {cursors} cursors and {parked} parked events {what}")
 }
 
-/// Fails when a relay that lives holds a shard of the sink.
-async fn check_owners(connection: &mut PgConnection, sink: &str) -> Result<(), Failure> {
+/// Fails when a relay that lives has the sink or holds a shard of it. Returns those that are silent.
+async fn watch(connection: &mut PgConnection, sink: &str) -> Result<Vec<Relay>, Failure> {
     let standings = standing::read(connection, Some(sink))
         .await
         .map_err(Failure::of_database)?;
     let owners: Vec<String> = standings.into_iter().filter_map(|standing| standing.owner).collect();
-    if owners.is_empty() {
-        return Ok(());
-    }
-    match relays::watch(connection, Some(&owners))
+    let owners = owners.as_slice();
+    let sinks = [sink];
+    match relays::watch(connection, Concerned::Sinks { sinks: &sinks, owners })
         .await
         .map_err(Failure::of_database)?
     {
-        Watched::Silent(_) => Ok(()),
-        Watched::Alive(relay) => Err(refused(format!(
-            "relay {relay} lives and publishes sink `{sink}`; remove the sink from its relay.toml and restart it first"
-        ))),
+        Watched::Silent(silent) => Ok(silent),
+        Watched::Alive(relay) => {
+            let sink = sink.to_owned();
+            Err(failure(MoveError::Lives { relay, sink }))
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     },
     log::{
         rebase::{self, RebaseError, Rebased},
-        relays::{self, Relay, Watched},
+        relays::{self, Concerned, Relay, Watched},
     },
     parked::change::Outcome,
 };
@@ -142,11 +142,12 @@ async fn watch(connection: &mut PgConnection) -> Result<Vec<Relay>, Failure> {
             term.as_secs_f32().ceil()
         ));
     }
-    match relays::watch(connection, None).await.map_err(Failure::of_database)? {
+    match relays::watch(connection, Concerned::All)
+        .await
+        .map_err(Failure::of_database)?
+    {
         Watched::Silent(silent) => Ok(silent),
-        Watched::Alive(relay) => Err(refused(format!(
-            "relay {relay} lives; stop all relays of this database first"
-        ))),
+        Watched::Alive(relay) => Err(failure(RebaseError::Lives(relay))),
     }
 }
 
@@ -202,7 +203,9 @@ fn describe(rebased: &Rebased, forgotten: usize, dry_run: bool) -> String {
 
 fn failure(error: RebaseError) -> Failure {
     match error {
-        RebaseError::Nothing | RebaseError::Subscribed(_) | RebaseError::NotInPlace => refused(error.to_string()),
+        RebaseError::Nothing | RebaseError::Lives(_) | RebaseError::Subscribed(_) | RebaseError::NotInPlace => {
+            refused(error.to_string())
+        }
         RebaseError::Database(error) => Failure::of_database(error),
     }
 }

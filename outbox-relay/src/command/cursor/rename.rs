@@ -15,7 +15,7 @@ use crate::{
     },
     config::is_sink_name,
     log::{
-        relays::{self, Watched},
+        relays::{self, Concerned, Relay, Watched},
         renaming::{self, RenameError},
     },
     parked::{change::Outcome, listing},
@@ -115,26 +115,23 @@ fn describe(sink: &str, to: &str, (cursors, parked): (u64, u64), what: &str) -> 
 }
 
 /// Makes sure that no relay lives which runs one of the two; returns those on the list that do not.
-async fn watch(connection: &mut PgConnection, sink: &str, to: &str) -> Result<Vec<String>, Failure> {
-    let listed = relays::list(connection).await.map_err(Failure::of_database)?;
-    let concerned: Vec<_> = listed
-        .into_iter()
-        .filter(|relay| relay.sinks.iter().any(|name| name == sink || name == to))
-        .collect();
-    let Some(term) = concerned.iter().map(|relay| relay.term).max() else {
-        return Ok(Vec::new());
+async fn watch(connection: &mut PgConnection, sink: &str, to: &str) -> Result<Vec<Relay>, Failure> {
+    let sinks = [sink, to];
+    let among = Concerned::Sinks {
+        sinks: &sinks,
+        owners: &[],
     };
-    let ids: Vec<String> = concerned.into_iter().map(|relay| relay.id).collect();
-    note(&format!(
-        "{} relays on the list run it; watching for {} s whether one lives",
-        ids.len(),
-        term.as_secs_f32().ceil()
-    ));
-    match relays::watch(connection, Some(&ids))
-        .await
-        .map_err(Failure::of_database)?
-    {
-        Watched::Silent(_) => Ok(ids),
+    let listed = relays::list(connection).await.map_err(Failure::of_database)?;
+    let concerned = among.of(listed);
+    if let Some(term) = concerned.iter().map(|relay| relay.term).max() {
+        note(&format!(
+            "{} relays on the list run it; watching for {} s whether one lives",
+            concerned.len(),
+            term.as_secs_f32().ceil()
+        ));
+    }
+    match relays::watch(connection, among).await.map_err(Failure::of_database)? {
+        Watched::Silent(silent) => Ok(silent),
         Watched::Alive(relay) => Err(refused(format!(
             "relay {relay} lives and runs sink `{sink}` or `{to}`; stop it, rename the sink here and in its relay.toml, \
              and start it again"

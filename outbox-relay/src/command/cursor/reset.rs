@@ -14,7 +14,7 @@ use crate::{
         output::{Output, note},
         parked::check_known,
     },
-    log::moving::{self, Destination, MoveError, Moved},
+    log::moving::{self, Destination, Found, MoveError, Moved},
     parked::{change::Outcome, listing},
 };
 
@@ -64,15 +64,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let known = listing::sinks(&mut connection).await.map_err(Failure::of_database)?;
     check_known(std::slice::from_ref(&arguments.sink), known, configured.as_deref())?;
 
+    if matches!(arguments.to, Destination::Since(_)) {
+        note("reading the log up to the first event of that time");
+    }
+    let to = moving::find(&mut connection, arguments.to).await.map_err(failure)?;
     let mut acts = arguments.consent.is_given();
     let first = if acts { Outcome::Keep } else { Outcome::Undo };
-    let mut moved = reset(&mut connection, &arguments, first).await?;
+    let mut moved = reset(&mut connection, &arguments, &to, first).await?;
     if !acts && !arguments.consent.is_dry_run() {
         note(&describe(&moved, "would stand"));
         acts = arguments
             .consent
             .ask(&format!("move sink {} in {place}?", arguments.sink))?;
-        moved = reset(&mut connection, &arguments, Outcome::Keep).await?;
+        moved = reset(&mut connection, &arguments, &to, Outcome::Keep).await?;
     }
     let report = Report {
         action: "reset",
@@ -90,8 +94,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     })
 }
 
-async fn reset(connection: &mut PgConnection, arguments: &Arguments, outcome: Outcome) -> Result<Moved, Failure> {
-    let moved = moving::reset(connection, &arguments.sink, &arguments.shard, arguments.to, outcome).await;
+async fn reset(
+    connection: &mut PgConnection,
+    arguments: &Arguments,
+    to: &Found,
+    outcome: Outcome,
+) -> Result<Moved, Failure> {
+    let moved = moving::reset(connection, &arguments.sink, &arguments.shard, to, outcome).await;
     moved.map_err(failure)
 }
 
@@ -99,7 +108,7 @@ async fn reset(connection: &mut PgConnection, arguments: &Arguments, outcome: Ou
 pub(super) fn failure(error: MoveError) -> Failure {
     match error {
         MoveError::BeyondTheEnd { .. } | MoveError::NoCursor { .. } => Failure::new(FailureKind::Usage, error),
-        MoveError::Foreign { .. } => refused(error.to_string()),
+        MoveError::Foreign { .. } | MoveError::Lives { .. } | MoveError::Parked { .. } => refused(error.to_string()),
         MoveError::Database(error) => Failure::of_database(error),
     }
 }

@@ -93,7 +93,7 @@ async fn what_the_cursor_has_passed_is_sent_though_the_database_is_lost() {
     stage.until_metric("oncebox_sink_lag_seconds", |secs| secs > 0.0).await;
     stage.database.cut_connections_of_others().await.unwrap();
     gate.add_permits(1);
-    assert!(running.task.await.unwrap().is_err());
+    assert!(running.task.await.unwrap().outcome.is_err());
     assert_eq!(stage.target.taken(), ids);
     assert_eq!(stage.metric("oncebox_sink_dropped_total").unwrap(), 0.0);
     stage.target.heal();
@@ -114,7 +114,7 @@ async fn what_the_cursor_has_passed_and_the_lease_forbids_to_send_is_counted() {
     Lease::end(&running.lease);
     stage.database.cut_connections_of_others().await.unwrap();
     gate.add_permits(1);
-    assert!(running.task.await.unwrap().is_err());
+    assert!(running.task.await.unwrap().outcome.is_err());
     assert_eq!(stage.target.taken(), ids[..1]);
     assert_eq!(stage.metric("oncebox_sink_dropped_total").unwrap(), 4.0);
 }

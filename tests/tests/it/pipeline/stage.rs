@@ -153,13 +153,13 @@ pub(crate) struct Stage {
 pub(crate) struct Running {
     pub(crate) lease: Lease,
     end: CancellationToken,
-    pub(crate) task: JoinHandle<Result<pipeline::Drained, pipeline::PipelineError>>,
+    pub(crate) task: JoinHandle<pipeline::Ended>,
 }
 
 impl Running {
     pub(crate) async fn stop(self) {
         self.end.cancel();
-        self.task.await.unwrap().unwrap();
+        self.task.await.unwrap().outcome.unwrap();
     }
 
     /// As a process that is killed.
