@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import tempfile
 import time
 import unittest
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -55,6 +58,28 @@ class RuntimeTest(unittest.TestCase):
     def test_the_functions_error_is_an_error(self):
         answer, is_error = self.invoke(self.runtime(), {"do": "error"})
         self.assertEqual((answer["errorType"], is_error), ("Mine", True))
+
+    def test_an_extension_without_events_is_taken_and_others_are_refused(self):
+        runtime = self.runtime()
+
+        def register(body):
+            url = f"http://{runtime.api_address}/2020-01-01/extension/register"
+            request = urllib.request.Request(url, body, {"Lambda-Extension-Name": "e"}, method="POST")
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return answer.status, answer.headers["Lambda-Extension-Identifier"] or ""
+            except urllib.error.HTTPError as error:
+                return error.code, ""
+
+        status, identifier = register(b'{"events": []}')
+        self.assertEqual((status, len(identifier)), (200, 36))
+        self.assertEqual(register(b'{"events": ["INVOKE"]}'), (400, ""))
+        self.assertEqual(register(b"[]"), (400, ""))
+        with socket.create_connection(runtime.api_address.split(":"), timeout=0.2) as connection:
+            connection.sendall(b"GET /2020-01-01/extension/event/next HTTP/1.1\r\nHost: x\r\n\r\n")
+            with self.assertRaises(TimeoutError):
+                connection.recv(1)
+        self.assertEqual(self.invoke(runtime, {"n": 1})[1], False)
 
     def test_a_chunked_answer_arrives_whole(self):
         self.assertEqual(self.invoke(self.runtime(), {"do": "chunked"}), ({"a": 1}, False))

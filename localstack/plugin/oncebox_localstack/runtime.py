@@ -86,6 +86,11 @@ class Runtime:
         threading.Thread(target=self._watch, name="function-watch", daemon=True).start()
 
     @property
+    def api_address(self) -> str:
+        """Where the process finds its Runtime API, as host:port."""
+        return self._api.address
+
+    @property
     def alive(self) -> bool:
         """False once the process has ended or was killed."""
         with self._changed:

@@ -1,6 +1,8 @@
-"""Lambda's Runtime API (version 2018-06-01) over HTTP, for one process.
+"""Lambda's Runtime API (version 2018-06-01) over HTTP, for one process, and as much of the
+Extensions API (version 2020-01-01) as a process needs that wants to hear of its end.
 
-Source of the rules: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+Source of the rules: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 ROOT = "/2018-06-01/runtime"
+EXTENSION = "/2020-01-01/extension"
 ANSWER = re.compile(rf"{ROOT}/invocation/([^/]+)/(response|error)")
 
 
@@ -54,6 +58,8 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # headers and body are two writes; 40 ms apart with Nagle's
 
     def do_GET(self) -> None:
+        if self.path == f"{EXTENSION}/event/next":
+            return self._hold()
         if self.path != f"{ROOT}/invocation/next":
             return self._refuse(404, "NotFound", self.path)
         invocation = self.runtime.next_invocation()
@@ -73,6 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         except (_BadRequest, ValueError) as error:
             self.close_connection = True
             return self._refuse(400, "InvalidRequest", str(error))
+        if self.path == f"{EXTENSION}/register":
+            return self._register(body)
         if self.path == f"{ROOT}/init/error":
             self.runtime.fail_init(body)
         elif answer := ANSWER.fullmatch(self.path):
@@ -82,6 +90,27 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "NotFound", self.path)
         self.send_response(202)
         self._send("application/json", b'{"status":"OK"}\n')
+
+    def _register(self, body: bytes) -> None:
+        """Takes an extension that wants no events; there are none that would be sent to others."""
+        try:
+            events = json.loads(body or b"{}")["events"]
+        except (ValueError, KeyError, TypeError):
+            return self._refuse(400, "InvalidRequest", 'expected {"events": […]}')
+        if events:
+            return self._refuse(400, "Extension.InvalidEventType", "this emulator sends extensions no events")
+        self.send_response(200)
+        self.send_header("Lambda-Extension-Identifier", str(uuid.uuid4()))
+        answer = {"functionName": "function", "functionVersion": "$LATEST", "handler": "bootstrap"}
+        self._send("application/json", json.dumps(answer).encode())
+
+    def _hold(self) -> None:
+        """An extension without events waits for ever: until its process ends and the connection with it."""
+        self.close_connection = True
+        try:
+            self.rfile.read(1)
+        except OSError:
+            pass
 
     def _read_body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
