@@ -16,6 +16,8 @@ impl<P: Publisher> Pipeline<P> {
         if self.sink.guarantee != Guarantee::AtMostOnce {
             return;
         }
+        // Why not, whoever runs this pipeline tells when it has ended.
+        self.sink.metrics.ready(false);
         // No save was begun that moves over these.
         for event in self.held.drain(..) {
             self.passed.end(event.seq);

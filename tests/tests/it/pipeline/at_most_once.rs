@@ -91,7 +91,10 @@ async fn what_the_cursor_has_passed_is_sent_though_the_database_is_lost() {
     stage.target.until_tried(&ids[0], 1).await;
     stage.until_metric("oncebox_sink_lag_events", |lag| lag == 5.0).await;
     stage.until_metric("oncebox_sink_lag_seconds", |secs| secs > 0.0).await;
+    stage.until_metric("oncebox_sink_ready", |ready| ready == 1.0).await;
     stage.database.cut_connections_of_others().await.unwrap();
+    // The loop has noticed.
+    stage.until_metric("oncebox_sink_ready", |ready| ready == 0.0).await;
     gate.add_permits(1);
     assert!(running.task.await.unwrap().outcome.is_err());
     assert_eq!(stage.target.taken(), ids);
