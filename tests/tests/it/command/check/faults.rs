@@ -2,24 +2,15 @@
 
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
-use system_tests::{EVERYTHING, Queue, RelayConfig, unique};
-use tempfile::NamedTempFile;
+use system_tests::{EVERYTHING, Queue, unique};
 
-use super::{Configured, DATABASE, SINK, TARGET, assert_said, checked, said, with_dead_letters, written};
-
-/// A configuration under which requests to AWS may take long: how fast they are is not the question here.
-fn patient(scene: &Configured, lines: &str) -> NamedTempFile {
-    let config = RelayConfig::new(&scene.scene.database).sink_table(SINK, EVERYTHING, lines);
-    let toml = config.toml().replace("lease_secs = 2", "lease_secs = 300");
-    assert_ne!(toml, config.toml());
-    written(&RelayConfig::from_toml(&toml))
-}
+use super::{Configured, DATABASE, TARGET, assert_said, checked, said, with_dead_letters};
 
 #[tokio::test]
 async fn each_right_is_missed_by_itself_and_the_fix_gives_it_back() {
     let scene = Configured::new().await;
     let queue = Queue::standard(&scene.scene.stack).await.unwrap();
-    let file = patient(&scene, &format!("sqs = {{ queue = \"{}\" }}", queue.name));
+    let file = scene.file(EVERYTHING, &format!("sqs = {{ queue = \"{}\" }}", queue.name));
     let role = unique("r").replace('-', "_");
     let pool = &scene.scene.database.pool;
     let run = async |sql: String| sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap();
@@ -78,7 +69,7 @@ async fn each_right_is_missed_by_itself_and_the_fix_gives_it_back() {
 async fn a_wrong_role_or_name_of_the_database_and_clocks_that_differ_are_told_with_the_fix() {
     let scene = Configured::new().await;
     let queue = Queue::standard(&scene.scene.stack).await.unwrap();
-    let file = patient(&scene, &format!("sqs = {{ queue = \"{}\" }}", queue.name));
+    let file = scene.file(EVERYTHING, &format!("sqs = {{ queue = \"{}\" }}", queue.name));
     let url = &scene.scene.database.url;
     let at = async |url: &str| {
         let command = scene.command(&file, &["check", "--json"]).env("DATABASE_URL", url);
@@ -139,7 +130,7 @@ async fn a_dead_letter_queue_that_is_gone_and_a_bus_that_never_was_are_named() {
     );
     with_dead_letters(&scene, &queue, &dead, 1_209_600).await;
     stack.sqs().delete_queue().queue_url(&dead.url).send().await.unwrap();
-    let file = patient(&scene, &format!("sqs = {{ queue = \"{}\" }}", queue.name));
+    let file = scene.file(EVERYTHING, &format!("sqs = {{ queue = \"{}\" }}", queue.name));
     let (code, report) = checked(&scene, &file).await;
     assert_eq!(code, Some(0), "{report:#}");
     assert_said(&report, "warning", TARGET, &[&dead.arn, "does not exist; create it"]);
@@ -152,7 +143,7 @@ async fn a_dead_letter_queue_that_is_gone_and_a_bus_that_never_was_are_named() {
         ("sqs = { queue = \"no-such.fifo\" }", ["sqs.queue", "no-such.fifo"]),
         ("sqs = { queue = \"a queue\" }", ["sqs.queue", "1 to 80 letters"]),
     ] {
-        let (code, report) = checked(&scene, &patient(&scene, lines)).await;
+        let (code, report) = checked(&scene, &scene.file(EVERYTHING, lines)).await;
         assert_eq!(code, Some(2), "{report:#}");
         assert_said(&report, "fault", TARGET, &words);
     }
