@@ -3,15 +3,12 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures::future::{self, BoxFuture};
-use jiff::Timestamp;
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{Instant, timeout_at},
-};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 #[cfg(feature = "dynamodb")]
 use crate::dynamodb::{Task, TransactionalBatch};
@@ -29,6 +26,7 @@ use crate::{
     router::Router,
     settlement::{EventReport, Settlement},
     shutdown::Shutdown,
+    time::{self, timeout_at},
 };
 
 /// A consumer of events: handlers by event type, each with its effect mode.
@@ -121,10 +119,14 @@ impl Consumer {
         let (reports, ()) = future::join(future::join_all(running), shared.commit()).await;
         let mut reports = reports.into_iter().flatten().collect::<Vec<_>>();
         reports.sort_by_key(|(index, _)| *index);
-        let failed = reports.iter().filter(|(_, report)| report.is_failed);
-        let failed: HashSet<usize> = failed.map(|(index, _)| delivery.parts[*index].record).collect();
+        // A message comes again when its slowest event is worth it.
+        let mut failed: HashMap<usize, Option<Duration>> = HashMap::new();
+        for (index, report) in reports.iter().filter(|(_, report)| report.is_failed) {
+            let after = failed.entry(delivery.parts[*index].record).or_default();
+            *after = (*after).max(report.retry_after);
+        }
         let returned = delivery.records.iter().enumerate();
-        let returned = returned.filter_map(|(index, record)| failed.contains(&index).then_some(record));
+        let returned = returned.filter_map(|(index, record)| failed.get(&index).map(|after| (record, *after)));
         self.queues
             .delay(self.retry_delay, returned.collect(), invocation.budget.settle_until)
             .await;
@@ -165,7 +167,7 @@ impl Consumer {
             let part = &delivery.parts[index];
             let order = Order::of(part, delivery);
             let copy_of = part.identity().and_then(|identity| copies.get(&identity));
-            let mut started = Instant::now();
+            let mut started = time::now();
             let settled = if order.is_some_and(|order| blocked.contains(&order)) {
                 Settled::failed(
                     Outcome::NotStarted,
@@ -175,7 +177,7 @@ impl Consumer {
                 first.for_copy()
             } else {
                 let permit = shared.permits.acquire().await;
-                started = Instant::now();
+                started = time::now();
                 match permit {
                     // It may have waited for its permit.
                     _ if self.shutdown.is_stopping() => {
@@ -191,7 +193,7 @@ impl Consumer {
             if settled.is_failed {
                 blocked.extend(order);
             }
-            let report = EventReport::new(delivery.record_of(part), part, settled, started.elapsed());
+            let report = EventReport::new(delivery.record_of(part), part, settled, time::now() - started);
             log::event(&self.name, &invocation.request_id, &report);
             reports.push((index, report));
         }
@@ -207,17 +209,28 @@ impl Consumer {
                 Verdict::Duplicate => Settled::acknowledged(Outcome::Duplicate),
                 Verdict::Expired => Settled::acknowledged(Outcome::Expired),
                 Verdict::Ignored => Settled::acknowledged(Outcome::Ignored),
+                Verdict::Replied(outcome, response) => Settled {
+                    response: Some(response),
+                    ..Settled::acknowledged(outcome)
+                },
+                Verdict::InProgress(retry_after) => Settled {
+                    retry_after: Some(retry_after),
+                    ..Settled::failed(Outcome::InProgress, "another delivery of it is being worked on")
+                },
+                Verdict::LeaseLost(error) => Settled::failed(Outcome::LeaseLost, error),
                 Verdict::Held(gap) => {
                     let receive_count = shared.delivery.record_of(part).receive_count;
                     match Failure::retryable(gap).after_deliveries(receive_count, self.max_receive_count) {
-                        Failure::Retryable(gap) => Settled::failed(Outcome::Held, gap),
+                        Failure::Retryable(gap) | Failure::Unknown(gap) => Settled::failed(Outcome::Held, gap),
                         Failure::Permanent(_, gap) => self.set_aside(shared, part, Reason::Gap, gap).await,
                     }
                 }
                 Verdict::Failed(failure) => {
                     let receive_count = shared.delivery.record_of(part).receive_count;
                     match failure.after_deliveries(receive_count, self.max_receive_count) {
-                        Failure::Retryable(error) => Settled::failed(Outcome::Retryable, error),
+                        Failure::Retryable(error) | Failure::Unknown(error) => {
+                            Settled::failed(Outcome::Retryable, error)
+                        }
                         Failure::Permanent(reason, error) => self.set_aside(shared, part, reason, error).await,
                     }
                 }
@@ -240,10 +253,9 @@ impl Consumer {
             Err(why_not) => (true, format!("{error} ({why_not})")),
         };
         Settled {
-            outcome: Outcome::Permanent,
             is_failed,
             reason: Some(reason),
-            error: Some(error),
+            ..Settled::failed(Outcome::Permanent, error)
         }
     }
 
@@ -260,6 +272,9 @@ impl Consumer {
         {
             let task = match &ready {
                 Ok((Route::Transactional(handler), content)) => Task::Handle(handler.as_ref(), content),
+                Ok((Route::Leased(_), _)) => {
+                    Task::End(Failure::retryable("a gap guard needs transactional handlers").into())
+                }
                 #[cfg(feature = "postgres")]
                 Ok((Route::Postgres(_), _)) => {
                     Task::End(Failure::retryable("a gap guard needs transactional handlers").into())
@@ -279,7 +294,7 @@ impl Consumer {
 
     /// The handler of an event and its data, or what it comes to without an attempt.
     async fn ready<'a>(&'a self, content: &'a Content, budget: Budget) -> Result<(&'a Route, Resolved<'a>), Verdict> {
-        if content.envelope.is_expired(Timestamp::now()) {
+        if content.envelope.is_expired(time::wall()) {
             return Err(Verdict::Expired);
         }
         match self.router.route(content) {
@@ -300,6 +315,16 @@ impl Consumer {
             #[cfg(feature = "dynamodb")]
             Route::Transactional(handler) => match &shared.transactional {
                 Some(batch) => batch.consume(handler.as_ref(), content, permit).await,
+                None => Failure::retryable("the consumer was built without a dedupe table").into(),
+            },
+            #[cfg(feature = "dynamodb")]
+            Route::Leased(route) => match &self.dedupe {
+                Some(dedupe) => {
+                    let budget = shared.invocation.budget;
+                    let verdict = crate::leased::consume(dedupe, &self.name, content, route, budget).await;
+                    drop(permit);
+                    verdict
+                }
                 None => Failure::retryable("the consumer was built without a dedupe table").into(),
             },
             #[cfg(feature = "postgres")]

@@ -372,6 +372,19 @@ impl ConsumerBuilder {
             Route::Transactional(_) if self.dedupe.is_none() => Err(StartError::NoDedupe { event_type }),
             #[cfg(feature = "dynamodb")]
             Route::Transactional(_) => Ok(()),
+            #[cfg(feature = "dynamodb")]
+            Route::Leased(_) if self.dedupe.is_none() => Err(StartError::NoLeases { event_type }),
+            #[cfg(feature = "dynamodb")]
+            Route::Leased(route) if !crate::leased::LEASE_BOUNDS.contains(&route.lease) => {
+                Err(StartError::InvalidLease {
+                    event_type,
+                    lease: route.lease,
+                })
+            }
+            #[cfg(feature = "dynamodb")]
+            Route::Leased(_) if self.gap_guard.is_some() => Err(StartError::GapGuard { event_type }),
+            #[cfg(feature = "dynamodb")]
+            Route::Leased(_) => Ok(()),
             #[cfg(all(feature = "dynamodb", feature = "postgres"))]
             Route::Postgres(_) if self.gap_guard.is_some() => Err(StartError::GapGuard { event_type }),
             #[cfg(feature = "postgres")]

@@ -10,16 +10,14 @@ use aws_sdk_sqs::{
     types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
 };
 use oncebox_envelope::wire;
-use tokio::{
-    sync::OnceCell,
-    time::{Instant, timeout_at},
-};
+use tokio::sync::OnceCell;
 
 use crate::{
     failure::Reason,
     record::{Delivery, Part, Record},
     retry_delay::{RetryDelay, delay_secs, queue_url},
     sdk_error::describe,
+    time::{self, Instant, timeout_at},
 };
 
 /// Dead letter attribute: the class of the failure, [`Reason::as_str`].
@@ -105,14 +103,15 @@ impl DeadLetterQueue {
         }
     }
 
-    /// Asks SQS to deliver `returned` again after their delay. Best effort, bounded by `until`.
-    pub(crate) async fn delay(&self, delay: RetryDelay, returned: Vec<&Record>, until: Instant) {
+    /// Asks SQS to deliver `returned` again after their delay, which may be known. Best effort, bounded
+    /// by `until`.
+    pub(crate) async fn delay(&self, delay: RetryDelay, returned: Vec<(&Record, Option<Duration>)>, until: Instant) {
         if delay == RetryDelay::QueueDefault {
             return;
         }
         let mut by_queue: HashMap<&str, Vec<ChangeMessageVisibilityBatchRequestEntry>> = HashMap::new();
         let mut by_group: HashMap<(&str, &str), i32> = HashMap::new();
-        for record in returned {
+        for (record, after) in returned {
             let message = &record.message;
             let Some((arn, receipt)) = message
                 .event_source_arn
@@ -121,7 +120,7 @@ impl DeadLetterQueue {
             else {
                 continue;
             };
-            let secs = || delay_secs(record.receive_count.unwrap_or(1), &mut rand::rng());
+            let secs = || delay_secs(record.receive_count.unwrap_or(1), after, &mut rand::rng());
             let secs = match record.group.as_deref() {
                 Some(group) => *by_group.entry((arn, group)).or_insert_with(secs),
                 None => secs(),
@@ -143,7 +142,7 @@ impl DeadLetterQueue {
                     .map(move |chunk| self.change_visibility(url.clone(), chunk))
             });
         // An answer that comes too late costs more than a delay that is not set.
-        let until = until.min(Instant::now() + Duration::from_secs(1));
+        let until = until.min(time::now() + Duration::from_secs(1));
         if timeout_at(until, futures::future::join_all(requests)).await.is_err() {
             tracing::debug!(consumer = self.consumer, "retry delays were not set in time");
         }

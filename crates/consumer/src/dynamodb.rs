@@ -10,7 +10,7 @@ mod described;
 mod effects;
 mod group;
 mod merge;
-mod store;
+pub(crate) mod store;
 mod watermark;
 
 pub use attribute::{Attribute, Key};
@@ -19,6 +19,8 @@ pub use condition::Condition;
 pub use dedupe::DynamoDbDedupe;
 pub use effects::{Check, Delete, Effects, Put, Update};
 pub use watermark::GapGuard;
+#[cfg(feature = "test-kit")]
+pub(crate) use {attribute::size_bytes, condition::Test};
 
 use futures::future::BoxFuture;
 use oncebox_envelope::{Envelope, RawEnvelope};

@@ -13,7 +13,14 @@ const MAX_TEXT_BYTES: usize = 512;
 #[error("{text}")]
 pub struct HandlerError {
     text: String,
-    is_permanent: bool,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Retryable,
+    Unknown,
+    Permanent,
 }
 
 impl HandlerError {
@@ -21,7 +28,18 @@ impl HandlerError {
     pub fn retryable(text: impl fmt::Display) -> Self {
         Self {
             text: clean(&text.to_string()),
-            is_permanent: false,
+            kind: Kind::Retryable,
+        }
+    }
+
+    /// Whether the effect happened is not known, as when the reply to a request is lost.
+    ///
+    /// A `leased` handler's declared policy decides what follows. In the other modes it is a
+    /// retryable error: there, an effect cannot have happened.
+    pub fn outcome_unknown(text: impl fmt::Display) -> Self {
+        Self {
+            text: clean(&text.to_string()),
+            kind: Kind::Unknown,
         }
     }
 
@@ -29,7 +47,7 @@ impl HandlerError {
     pub fn permanent(text: impl fmt::Display) -> Self {
         Self {
             text: clean(&text.to_string()),
-            is_permanent: true,
+            kind: Kind::Permanent,
         }
     }
 
@@ -60,7 +78,7 @@ impl HandlerError {
     /// Whether the message goes to the dead-letter queue.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        self.is_permanent
+        self.kind == Kind::Permanent
     }
 }
 
@@ -95,6 +113,8 @@ pub enum Reason {
     InvalidEffects,
     /// Its predecessor within its key has not come, and it has waited long enough.
     Gap,
+    /// Whether the effect happened is not known, and the handler's policy is to park.
+    UnknownOutcome,
 }
 
 impl Reason {
@@ -114,6 +134,7 @@ impl Reason {
             Self::ConditionFailed => "condition_failed",
             Self::InvalidEffects => "invalid_effects",
             Self::Gap => "gap",
+            Self::UnknownOutcome => "unknown_outcome",
         }
     }
 }
@@ -123,6 +144,8 @@ impl Reason {
 pub(crate) enum Failure {
     /// Back to the queue.
     Retryable(String),
+    /// Back to the queue: the handler was broken off, or says that it cannot know how it ended.
+    Unknown(String),
     /// To the dead-letter queue.
     Permanent(Reason, String),
 }
@@ -146,7 +169,9 @@ impl Failure {
             .zip(max_receive_count)
             .is_some_and(|(count, max)| count >= max.saturating_sub(1).max(1));
         match self {
-            Self::Retryable(error) if is_last => Self::Permanent(Reason::AttemptsExhausted, error),
+            Self::Retryable(error) | Self::Unknown(error) if is_last => {
+                Self::Permanent(Reason::AttemptsExhausted, error)
+            }
             failure => failure,
         }
     }
@@ -163,17 +188,17 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Retryable(text) | Self::Permanent(_, text) => f.write_str(text),
+            Self::Retryable(text) | Self::Unknown(text) | Self::Permanent(_, text) => f.write_str(text),
         }
     }
 }
 
 impl From<HandlerError> for Failure {
     fn from(error: HandlerError) -> Self {
-        if error.is_permanent {
-            Self::Permanent(Reason::Rejected, error.text)
-        } else {
-            Self::Retryable(error.text)
+        match error.kind {
+            Kind::Retryable => Self::Retryable(error.text),
+            Kind::Unknown => Self::Unknown(error.text),
+            Kind::Permanent => Self::Permanent(Reason::Rejected, error.text),
         }
     }
 }

@@ -10,7 +10,7 @@ pub(crate) use crate::reading::Read;
 
 /// A handler with its effect mode, for events whose data is `D`.
 ///
-/// Made by `transactional(f)` or `postgres(f)`; not meant to be implemented elsewhere.
+/// Made by `transactional(f)`, `postgres(f)` or `leased(f)` with its policy; not meant to be implemented elsewhere.
 pub trait Handler<D>: sealed::Sealed + Send + 'static {
     #[doc(hidden)]
     fn into_route(self, read: Read<D>) -> Route;
@@ -29,6 +29,10 @@ pub enum Route {
     /// Works in a Postgres transaction.
     #[cfg(feature = "postgres")]
     Postgres(Box<dyn Attempt<sqlx::PgTransaction<'static>>>),
+    /// Has its effect elsewhere, under a lease.
+    #[cfg(feature = "dynamodb")]
+    #[expect(private_interfaces, reason = "hidden, and nobody outside gets hold of one")]
+    Leased(crate::leased::LeasedRoute),
 }
 
 /// One attempt at one event, with `C` to write its effects to.
@@ -40,13 +44,13 @@ pub trait Attempt<C>: Send + Sync {
 }
 
 /// Reads the data, runs the handler and turns whatever comes into a [`Failure`].
-pub(crate) async fn guard<D, F>(
+pub(crate) async fn guard<D, F, T>(
     event: RawEnvelope,
     read: &Read<D>,
     run: impl FnOnce(Envelope<D>) -> F,
-) -> Result<(), Failure>
+) -> Result<T, Failure>
 where
-    F: Future<Output = Result<(), crate::HandlerError>>,
+    F: Future<Output = Result<T, crate::HandlerError>>,
 {
     // Unwind safety: what the handler may have left half done is thrown away, never committed. The
     // reading runs an event type's own code too.
@@ -57,6 +61,6 @@ where
     match AssertUnwindSafe(attempt).catch_unwind().await {
         Ok(result) => result,
         // The panic's own message went to stderr by the panic hook; it may hold a value.
-        Err(_) => Err(Failure::retryable("the handler panicked; stderr says where")),
+        Err(_) => Err(Failure::Unknown("the handler panicked; stderr says where".to_owned())),
     }
 }

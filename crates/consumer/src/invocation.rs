@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::time::{self, Instant};
 
 /// One invocation of the function: its id and the time that it has been given.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ impl Invocation {
     pub fn new(request_id: impl Into<String>, time_left: Duration) -> Self {
         Self {
             request_id: request_id.into(),
-            budget: Budget::new(Instant::now(), time_left),
+            budget: Budget::new(time::now(), time_left),
         }
     }
 }
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_margin_is_half_a_second_a_tenth_or_half_of_what_is_left() {
-        let now = Instant::now();
+        let now = time::now();
         let starts = |millis| Budget::new(now, Duration::from_millis(millis)).start_until - now;
         assert_eq!(starts(3_000), Duration::from_millis(2_500));
         assert_eq!(starts(60_000), Duration::from_millis(54_000));
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn what_is_begun_late_still_has_time_to_end() {
-        let budget = Budget::new(Instant::now(), Duration::from_secs(1));
+        let budget = Budget::new(time::now(), Duration::from_secs(1));
         assert!(budget.start_until < budget.work_until && budget.work_until < budget.settle_until);
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `transactional` | DynamoDB | an item in the same `TransactWriteItems` |
 //! | `postgres` | Postgres | a row of `oncebox.inbox` in the same transaction |
+//! | `leased` | somewhere else, by HTTP for instance | an item with one holder at a time; **not** effectively-once |
 //!
 //! An event may come alone or in a bundle, straight from SQS, by an SNS topic or by an `EventBridge`
 //! rule, with its data or (feature `claim-check`) with a reference to data in S3: it is the same event.
@@ -50,6 +51,8 @@ mod failure;
 mod handler;
 mod invocation;
 mod lane;
+#[cfg(feature = "dynamodb")]
+mod leased;
 pub mod log;
 pub mod metrics;
 mod outcome;
@@ -57,6 +60,7 @@ mod outcome;
 mod postgres;
 mod reading;
 mod record;
+mod response;
 mod retry_delay;
 mod router;
 mod run;
@@ -64,6 +68,9 @@ mod sdk_error;
 mod settlement;
 mod shutdown;
 mod start_error;
+#[cfg(feature = "test-kit")]
+pub mod test_kit;
+mod time;
 
 pub use batch::{BatchError, Consumer};
 pub use builder::{ConsumerBuilder, UnknownType};
@@ -71,6 +78,7 @@ pub use failure::{HandlerError, Reason};
 pub use handler::Handler;
 pub use invocation::Invocation;
 pub use outcome::Outcome;
+pub use response::{MAX_RESPONSE_BYTES, Response, ResponseError};
 pub use retry_delay::RetryDelay;
 pub use settlement::{EventReport, Settlement};
 pub use start_error::StartError;
@@ -81,6 +89,11 @@ pub use claim_check::S3ClaimCheck;
 pub use dynamodb::{
     Attribute, Check, Condition, Delete, DynamoDbDedupe, Effects, GapGuard, Key, Put, Transactional,
     TransactionalHandler, Update, transactional,
+};
+#[cfg(feature = "dynamodb")]
+pub use leased::{
+    LeaseContext, Leased, LeasedHandler, Park, Previous, Reconcile, ReconcileHandler, Reconciled, RetrySameKey,
+    Undeclared, leased,
 };
 #[cfg(feature = "postgres")]
 pub use postgres::{InTransaction, PostgresHandler, pool_from_env, postgres};

@@ -84,7 +84,8 @@ pub(crate) fn event(consumer: &str, request_id: &str, report: &EventReport) {
     }
     match report.outcome {
         Outcome::Done | Outcome::Duplicate | Outcome::Expired | Outcome::Ignored => line!(Level::INFO),
-        Outcome::Retryable | Outcome::NotStarted | Outcome::Held => line!(Level::WARN),
+        Outcome::InProgress => line!(Level::INFO),
+        Outcome::Retryable | Outcome::LeaseLost | Outcome::NotStarted | Outcome::Held => line!(Level::WARN),
         Outcome::Permanent => line!(Level::ERROR),
     }
 }
@@ -100,6 +101,8 @@ pub(crate) fn batch(consumer: &str, request_id: &str, settlement: &Settlement) {
         { Outcome::Expired.as_str() } = settlement.count(Outcome::Expired),
         { Outcome::Ignored.as_str() } = settlement.count(Outcome::Ignored),
         { Outcome::Retryable.as_str() } = settlement.count(Outcome::Retryable),
+        { Outcome::InProgress.as_str() } = settlement.count(Outcome::InProgress),
+        { Outcome::LeaseLost.as_str() } = settlement.count(Outcome::LeaseLost),
         { Outcome::Permanent.as_str() } = settlement.count(Outcome::Permanent),
         { Outcome::NotStarted.as_str() } = settlement.count(Outcome::NotStarted),
         { Outcome::Held.as_str() } = settlement.count(Outcome::Held),
@@ -194,6 +197,8 @@ mod tests {
             is_failed: true,
             reason: Some(Reason::Rejected),
             error: Some("no".to_owned()),
+            response: None,
+            retry_after: None,
             duration: Duration::from_millis(7),
         }
     }
@@ -242,7 +247,8 @@ mod tests {
         };
         let expected = serde_json::json!({
             "level": "INFO", "message": "batch settled", "consumer": "c", "request_id": "r", "records": 1, "events": 2,
-            "done": 0, "duplicate": 0, "expired": 0, "ignored": 0, "retryable": 0, "permanent": 2, "not_started": 0, "held": 0,
+            "done": 0, "duplicate": 0, "expired": 0, "ignored": 0, "retryable": 0, "in_progress": 0,
+            "lease_lost": 0, "permanent": 2, "not_started": 0, "held": 0,
         });
         assert_eq!(logged(|| batch("c", "r", &settlement)), expected);
     }

@@ -38,6 +38,10 @@ pub const EXPIRED: &str = "Expired";
 pub const IGNORED: &str = "Ignored";
 /// Count: failed in a way that may pass; back to the queue.
 pub const RETRYABLE: &str = "Retryable";
+/// Count: another delivery of the event is at work; back to the queue.
+pub const IN_PROGRESS: &str = "InProgress";
+/// Count: the lease was lost while the handler ran; back to the queue.
+pub const LEASE_LOST: &str = "LeaseLost";
 /// Count: can never succeed; set aside, or left to the queue's redrive policy.
 pub const PERMANENT: &str = "Permanent";
 /// Count: back to the queue without an attempt.
@@ -63,6 +67,8 @@ pub const fn count_of(outcome: Outcome) -> &'static str {
         Outcome::Expired => EXPIRED,
         Outcome::Ignored => IGNORED,
         Outcome::Retryable => RETRYABLE,
+        Outcome::InProgress => IN_PROGRESS,
+        Outcome::LeaseLost => LEASE_LOST,
         Outcome::Permanent => PERMANENT,
         Outcome::NotStarted => NOT_STARTED,
         Outcome::Held => GAP_HELD,
@@ -161,6 +167,8 @@ mod tests {
             outcome,
             is_failed: false,
             reason: None,
+            response: None,
+            retry_after: None,
             error: None,
             duration: Duration::from_millis(7),
         }

@@ -1,6 +1,11 @@
 //! What became of an event.
 
-use crate::failure::{Failure, Reason};
+use std::time::Duration;
+
+use crate::{
+    failure::{Failure, Reason},
+    response::Response,
+};
 
 /// What became of one event of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +21,10 @@ pub enum Outcome {
     Ignored,
     /// Back to the queue.
     Retryable,
+    /// Back to the queue: another delivery of the event is being worked on under a lease.
+    InProgress,
+    /// Back to the queue: the lease was lost while the handler ran, and what it did was not recorded.
+    LeaseLost,
     /// Can never succeed: set aside in the dead-letter queue, or, where that was not possible,
     /// left to the queue's redrive policy.
     Permanent,
@@ -27,12 +36,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Done,
         Self::Duplicate,
         Self::Expired,
         Self::Ignored,
         Self::Retryable,
+        Self::InProgress,
+        Self::LeaseLost,
         Self::Permanent,
         Self::NotStarted,
         Self::Held,
@@ -47,6 +58,8 @@ impl Outcome {
             Self::Expired => "expired",
             Self::Ignored => "ignored",
             Self::Retryable => "retryable",
+            Self::InProgress => "in_progress",
+            Self::LeaseLost => "lease_lost",
             Self::Permanent => "permanent",
             Self::NotStarted => "not_started",
             Self::Held => "held",
@@ -63,6 +76,12 @@ pub(crate) enum Verdict {
     Ignored,
     /// It is not its turn.
     Held(String),
+    /// Done or a duplicate, with the response that is kept in the record.
+    Replied(Outcome, Response),
+    /// Another delivery holds the lease; worth another look after this time.
+    InProgress(Duration),
+    /// The lease was lost while the handler ran.
+    LeaseLost(String),
     Failed(Failure),
 }
 
@@ -79,6 +98,10 @@ pub(crate) struct Settled {
     pub(crate) is_failed: bool,
     pub(crate) reason: Option<Reason>,
     pub(crate) error: Option<String>,
+    /// What the handler answered, now or when it had its effect.
+    pub(crate) response: Option<Response>,
+    /// When it is worth being delivered again, where that is known.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Settled {
@@ -88,6 +111,8 @@ impl Settled {
             is_failed: false,
             reason: None,
             error: None,
+            response: None,
+            retry_after: None,
         }
     }
 
@@ -97,6 +122,8 @@ impl Settled {
             is_failed: true,
             reason: None,
             error: Some(error.into()),
+            response: None,
+            retry_after: None,
         }
     }
 
@@ -108,7 +135,10 @@ impl Settled {
         if self.is_failed {
             self.clone()
         } else {
-            Self::acknowledged(Outcome::Duplicate)
+            Self {
+                response: self.response.clone(),
+                ..Self::acknowledged(Outcome::Duplicate)
+            }
         }
     }
 }

@@ -25,9 +25,14 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// The delay after the `receive_count`th delivery, in whole seconds.
-pub(crate) fn delay_secs(receive_count: u32, rng: &mut impl rand::Rng) -> i32 {
+///
+/// `at_least` is the first delay where it is known that coming earlier is of no use.
+pub(crate) fn delay_secs(receive_count: u32, at_least: Option<Duration>, rng: &mut impl rand::Rng) -> i32 {
     let doublings = receive_count.saturating_sub(1).min(16);
-    let full = (FIRST * 2_u32.pow(doublings)).min(LONGEST).as_secs();
+    // Half of a delay is random, and the shorter half must be long enough.
+    let first = at_least.map_or(FIRST, |least| (least * 2).max(FIRST));
+    let full = first.saturating_mul(2_u32.pow(doublings)).min(LONGEST);
+    let full = full.as_secs() + u64::from(full.subsec_nanos() > 0);
     let secs = rng.random_range(full.div_ceil(2)..=full);
     i32::try_from(secs).unwrap_or(i32::MAX)
 }
@@ -66,7 +71,21 @@ mod tests {
             (11, 450, 900),
             (u32::MAX, 450, 900),
         ] {
-            let secs = delay_secs(count, &mut rng);
+            let secs = delay_secs(count, None, &mut rng);
+            assert!((least..=most).contains(&secs), "{count}: {secs}");
+        }
+    }
+
+    #[test]
+    fn a_delay_that_is_known_is_waited_at_least() {
+        let mut rng = rand::rng();
+        for (count, after_ms, least, most) in [
+            (1, 15_000, 15, 30),
+            (2, 15_000, 30, 60),
+            (9, 15_000, 450, 900),
+            (1, 100, 1, 1),
+        ] {
+            let secs = delay_secs(count, Some(Duration::from_millis(after_ms)), &mut rng);
             assert!((least..=most).contains(&secs), "{count}: {secs}");
         }
     }

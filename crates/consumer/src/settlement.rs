@@ -10,6 +10,7 @@ use crate::{
     failure::Reason,
     outcome::{Outcome, Settled},
     record::{Part, Record},
+    response::Response,
 };
 
 /// What became of a batch.
@@ -54,6 +55,10 @@ pub struct EventReport {
     pub reason: Option<Reason>,
     /// What went wrong.
     pub error: Option<String>,
+    /// What the handler answered when the event had its effect: now, or, for a duplicate, then.
+    pub response: Option<Response>,
+    /// When its message is worth being delivered again, where that is known.
+    pub retry_after: Option<Duration>,
     /// How long the attempt took.
     pub duration: Duration,
 }
@@ -101,6 +106,8 @@ impl EventReport {
             is_failed: settled.is_failed,
             reason: settled.reason,
             error: settled.error,
+            response: settled.response,
+            retry_after: settled.retry_after,
             duration,
         }
     }

@@ -44,6 +44,20 @@ pub enum StartError {
         /// The event type, `*` for `on_any`.
         event_type: String,
     },
+    /// A leased handler without its dedupe table.
+    #[error("the handler of `{event_type}` is leased; call `.dedupe(DynamoDbDedupe::from_env().await?)`")]
+    NoLeases {
+        /// The event type, `*` for `on_any`.
+        event_type: String,
+    },
+    /// A lease that is too short or too long.
+    #[error("the handler of `{event_type}` has a lease of {lease:?}; it must be from 500 ms to 15 min")]
+    InvalidLease {
+        /// The event type, `*` for `on_any`.
+        event_type: String,
+        /// As given.
+        lease: std::time::Duration,
+    },
     /// A Postgres handler without a database.
     #[error("the handler of `{event_type}` works in Postgres; call `.postgres(pool_from_env()?)`")]
     NoPostgres {

@@ -6,7 +6,6 @@ use aws_sdk_dynamodb::{
     Client,
     config::{Builder, timeout::TimeoutConfig},
 };
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
@@ -98,6 +97,11 @@ impl DynamoDbDedupe {
         self
     }
 
+    /// The `ttl` of a record that is written at `now_secs`.
+    pub(crate) fn ttl_secs(&self, now_secs: i64) -> i64 {
+        now_secs.saturating_add(i64::try_from(self.keep.as_secs()).unwrap_or(i64::MAX))
+    }
+
     pub(crate) fn with_tables(mut self, tables: HashMap<String, String>) -> Self {
         self.tables = tables;
         self
@@ -125,9 +129,8 @@ pub(crate) enum Owner {
 
 impl Claim {
     pub(crate) fn new(consumer: &str, content: &Content, dedupe: &DynamoDbDedupe) -> Self {
-        let now_secs = Timestamp::now().as_second();
-        let keep_secs = i64::try_from(dedupe.keep.as_secs()).unwrap_or(i64::MAX);
-        Self::of(consumer, content, now_secs, now_secs.saturating_add(keep_secs))
+        let now_secs = crate::time::wall().as_second();
+        Self::of(consumer, content, now_secs, dedupe.ttl_secs(now_secs))
     }
 
     pub(crate) fn of(consumer: &str, content: &Content, now_secs: i64, ttl_secs: i64) -> Self {

@@ -13,6 +13,7 @@ mod gap_guard;
 mod group_commit;
 mod guide;
 mod inbox;
+mod leased;
 mod lossy_proxy;
 mod ping;
 mod reading;

@@ -1,0 +1,10 @@
+//! Tests of handlers against duplicates, crashes, faults and time, all of it from a seed.
+
+pub(crate) mod clock;
+mod expression;
+mod faults;
+mod memory;
+mod tables;
+
+pub use faults::Fault;
+pub use tables::{MemoryTables, sleep, with_clock_off, without_waiting};

@@ -1,0 +1,157 @@
+//! What goes wrong between a function and its store.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{FutureExt as _, future::BoxFuture};
+
+use crate::dynamodb::store::{Cancellation, Item, ItemKey, Page, Store, Transacted, Write};
+
+/// What happens to one request that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It never arrives.
+    LoseRequest,
+    /// It is applied, and its answer lost.
+    LoseReply,
+    /// It arrives when so many later ones have been answered; until then it seems lost.
+    Late(u32),
+    /// It is refused for now: the table is throttled.
+    Throttle,
+    /// It is refused for now: another transaction is changing one of its items.
+    Conflict,
+    /// It never arrives, and no answer comes either.
+    HangBefore,
+    /// It is applied, and no answer comes.
+    HangAfter,
+}
+
+impl Fault {
+    /// Every kind of fault.
+    pub const ALL: [Self; 7] = [
+        Self::LoseRequest,
+        Self::LoseReply,
+        Self::Late(2),
+        Self::Throttle,
+        Self::Conflict,
+        Self::HangBefore,
+        Self::HangAfter,
+    ];
+}
+
+/// A store whose requests meet with faults.
+pub(crate) struct FaultyStore {
+    inner: Arc<dyn Store>,
+    state: Mutex<State>,
+}
+
+/// Which fault the request of this number meets with, counted from 0.
+type Plan = Box<dyn FnMut(usize) -> Option<Fault> + Send>;
+
+struct State {
+    plan: Plan,
+    requests: usize,
+    /// Requests on their way, each with how many others go first.
+    late: VecDeque<(u32, String, Vec<Write>)>,
+}
+
+impl FaultyStore {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
+        let state = State {
+            plan: Box::new(|_| None),
+            requests: 0,
+            late: VecDeque::new(),
+        };
+        Self {
+            inner,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// From now on, requests meet with the faults of `plan`; they are counted anew.
+    pub(crate) fn plan(&self, plan: impl FnMut(usize) -> Option<Fault> + Send + 'static) {
+        let mut state = self.state();
+        (state.plan, state.requests) = (Box::new(plan), 0);
+    }
+
+    /// How many requests that write there have been since the last plan.
+    pub(crate) fn requests(&self) -> usize {
+        self.state().requests
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_fault(&self) -> Option<Fault> {
+        let mut state = self.state();
+        let number = state.requests;
+        state.requests += 1;
+        (state.plan)(number)
+    }
+
+    /// Lets those arrive whose time has come.
+    async fn arrive(&self) {
+        let mut due = Vec::new();
+        {
+            let mut state = self.state();
+            for late in &mut state.late {
+                late.0 = late.0.saturating_sub(1);
+            }
+            while state.late.front().is_some_and(|late| late.0 == 0) {
+                due.extend(state.late.pop_front());
+            }
+        }
+        for (_, token, writes) in due {
+            self.inner.transact(&token, &writes).await;
+        }
+    }
+}
+
+impl Store for FaultyStore {
+    fn transact<'a>(&'a self, token: &'a str, writes: &'a [Write]) -> BoxFuture<'a, Transacted> {
+        async move {
+            let lost = || Transacted::Unknown("lost by the test kit".to_owned());
+            let answer = match self.next_fault() {
+                None => self.inner.transact(token, writes).await,
+                Some(Fault::LoseRequest) => lost(),
+                Some(Fault::LoseReply) => {
+                    self.inner.transact(token, writes).await;
+                    lost()
+                }
+                Some(Fault::Late(after)) => {
+                    let late = (after + 1, token.to_owned(), writes.to_vec());
+                    self.state().late.push_back(late);
+                    lost()
+                }
+                Some(Fault::Throttle) => Transacted::Busy("ThrottlingException".to_owned()),
+                Some(Fault::Conflict) => {
+                    let mut reasons = vec![Cancellation::None; writes.len()];
+                    if let Some(last) = reasons.last_mut() {
+                        *last = Cancellation::Busy("TransactionConflict".to_owned());
+                    }
+                    Transacted::Canceled(reasons)
+                }
+                Some(Fault::HangBefore) => std::future::pending().await,
+                Some(Fault::HangAfter) => {
+                    self.inner.transact(token, writes).await;
+                    std::future::pending().await
+                }
+            };
+            self.arrive().await;
+            answer
+        }
+        .boxed()
+    }
+
+    fn read<'a>(&'a self, keys: &'a [ItemKey]) -> BoxFuture<'a, Result<Vec<Option<Item>>, String>> {
+        self.inner.read(keys)
+    }
+
+    fn scan<'a>(&'a self, table: &'a str, prefix: &'a str, after: Option<Item>) -> BoxFuture<'a, Result<Page, String>> {
+        self.inner.scan(table, prefix, after)
+    }
+}

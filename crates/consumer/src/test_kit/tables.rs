@@ -1,0 +1,91 @@
+//! Tables in memory for a test of one's own.
+
+use std::{collections::HashMap, sync::Arc};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::SignedDuration;
+
+use super::{
+    clock,
+    faults::{Fault, FaultyStore},
+    memory::MemoryStore,
+};
+use crate::DynamoDbDedupe;
+
+/// The table of the dedupe records.
+const DEDUPE: &str = "dedupe";
+
+/// DynamoDB in memory: conditions, reasons of cancellation, limits and tokens as there; records that are past
+/// their `ttl` stay. Clones share their tables.
+#[derive(Clone)]
+pub struct MemoryTables {
+    store: Arc<MemoryStore>,
+    faulty: Arc<FaultyStore>,
+}
+
+impl Default for MemoryTables {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryTables {
+    /// With a table for dedupe records and no other.
+    #[must_use]
+    pub fn new() -> Self {
+        let store = Arc::new(MemoryStore::default());
+        store.create(DEDUPE, &["pk"]);
+        let faulty = Arc::new(FaultyStore::new(Arc::clone(&store) as _));
+        Self { store, faulty }
+    }
+
+    /// The same with a table whose key has the attributes `key`, one or two.
+    #[must_use]
+    pub fn table(self, name: &str, key: &[&str]) -> Self {
+        self.store.create(name, key);
+        self
+    }
+
+    /// For [`ConsumerBuilder::dedupe`](crate::ConsumerBuilder::dedupe).
+    #[must_use]
+    pub fn dedupe(&self) -> DynamoDbDedupe {
+        DynamoDbDedupe::on(Arc::clone(&self.faulty) as _, DEDUPE)
+    }
+
+    /// The items of a table, in no order; the dedupe records with the name `dedupe`.
+    #[must_use]
+    pub fn items(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
+        self.store.items(table)
+    }
+
+    /// From now on, the request of each number meets with the fault that `plan` names for it; they are counted from 0.
+    /// Only what writes is counted.
+    pub fn faults(&self, plan: impl FnMut(usize) -> Option<Fault> + Send + 'static) {
+        self.faulty.plan(plan);
+    }
+
+    /// How many requests that write there have been since [`faults`](Self::faults) was called last.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.faulty.requests()
+    }
+}
+
+/// Runs a test on a clock that costs no time.
+///
+/// It stands still while anything in `test` can go on, and then jumps to the next moment that somebody waits for: leases
+/// and backoffs pass at once. Only for back ends in memory: what waits for a socket finds that time has flown.
+/// Handlers wait by [`sleep`]. What is random in the library follows `seed`.
+pub async fn without_waiting<T>(seed: u64, test: impl Future<Output = T>) -> T {
+    clock::on_its_own_clock(seed, test).await
+}
+
+/// Runs `work` on a machine whose wall clock is off by `by`, within [`without_waiting`].
+pub async fn with_clock_off<T>(by: SignedDuration, work: impl Future<Output = T>) -> T {
+    clock::with_clock_off(by, work).await
+}
+
+/// Waits, on the clock of [`without_waiting`] where it is used.
+pub async fn sleep(length: std::time::Duration) {
+    clock::sleep(length).await;
+}

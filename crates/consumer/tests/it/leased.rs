@@ -1,0 +1,10 @@
+//! The leased mode: one holder at a time, and the declared policy for what nobody can know.
+//!
+//! All of it runs in memory on a clock that costs no time, but for `stack`, which runs on DynamoDB.
+
+mod boundary;
+mod clocks;
+mod lease;
+mod receiver;
+mod replay;
+mod stack;
