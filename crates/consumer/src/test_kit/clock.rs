@@ -116,7 +116,9 @@ pub(crate) async fn on_its_own_clock<T>(seed: u64, work: impl Future<Output = T>
         chance: StdRng::seed_from_u64(seed),
         timers: BTreeMap::new(),
     }));
-    let mut work = std::pin::pin!(work);
+    // Tokio lets a task go on only so often before it must yield, and holds back what would wake it
+    // until then. Here everything happens in one go: what is held back would look like waiting.
+    let mut work = std::pin::pin!(tokio::task::unconstrained(work));
     std::future::poll_fn(|context| {
         let woken = Arc::new(Woken {
             is_woken: AtomicBool::new(false),

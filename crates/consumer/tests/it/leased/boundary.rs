@@ -94,7 +94,7 @@ fn assert_one_effect_or_the_policys(
         );
         return;
     }
-    assert_eq!(receiver.effects(), 1, "{what}");
+    assert_eq!(receiver.effects(), 1, "{what}: {outcomes:?}");
     let done = outcomes.iter().filter(|outcome| **outcome == Outcome::Done).count();
     let expected = usize::from(boundary != Boundary::AfterTheCompletion);
     assert_eq!(done, expected, "{what}: {outcomes:?}");
