@@ -43,7 +43,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Section> {
         header: vec!["load", "events", "bytes of WAL", "bytes per event"],
         rows,
         goals: vec![
-            Goal::at_most("WAL per event published", most, 10.0, 2, "bytes"),
+            Goal::at_most("WAL per event published", most, 5.0, 2, "bytes"),
             Goal::at_most("rows of the log updated, deleted or dead", dead_rows as f64, 0.0, 0, ""),
         ],
     })

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::timeout,
+};
 
 use super::{PipelineError, poll::Poll};
 use crate::{
@@ -27,6 +30,9 @@ use crate::{
 
 /// Most parked events that are taken at once to be sent again.
 const MAX_RETRIES: i64 = 500;
+
+/// So many messages are made before others have their turn.
+const DRAFTED_AT_ONCE: usize = 16;
 
 /// What a sink's jobs are about, the same for all of them.
 #[derive(Debug)]
@@ -226,11 +232,21 @@ async fn read<P: Publisher>(
     Ok(Done::Read {
         wanted,
         found,
-        drafts: rows
-            .into_iter()
-            .map(|row| Draft::of(row, &subject.sink.publisher))
-            .collect(),
+        drafts: drafts(rows, &subject.sink.publisher).await,
         read_to,
         parked_keys,
     })
+}
+
+/// Makes the messages of a page. That takes milliseconds, so the requests that are under way on this
+/// thread have their turns in between: their answers would wait for it, and with them what is sent next.
+async fn drafts<P: Publisher>(rows: Vec<page::Row>, publisher: &P) -> Vec<Draft> {
+    let mut drafts = Vec::with_capacity(rows.len());
+    for row in rows {
+        if drafts.len() % DRAFTED_AT_ONCE == DRAFTED_AT_ONCE - 1 {
+            yield_now().await;
+        }
+        drafts.push(Draft::of(row, publisher));
+    }
+    drafts
 }
