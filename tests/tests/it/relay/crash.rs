@@ -82,8 +82,11 @@ async fn killed_between_send_and_cursor_it_repeats_only_what_was_sent() {
     let scene = Scene::fifo().await;
     let committed = killed_while_a_is_held(&scene, Moment::BeforeReply).await;
     let sent_before = scene.proxy.taken().len();
+    // Once, or again where the relay has given its answer up before it was killed.
+    let mut of_the_held_key = scene.sequences("a");
+    of_the_held_key.dedup();
     assert_eq!(
-        scene.sequences("a"),
+        of_the_held_key,
         [1],
         "the held request was applied, those behind it were not sent"
     );
