@@ -127,7 +127,7 @@ pub fn is_foreign(standing: &Standing, system_id: i64, now: &Horizon) -> bool {
 }
 
 /// Looks a destination up. For a time it reads the log from its beginning to the first event of that
-/// time or later, in statements that read [`SEARCHED_AT_ONCE`] positions each, and locks nothing.
+/// time or later, in statements that read a bounded number of positions each, and locks nothing.
 ///
 /// What commits after this call has begun is still to come, whatever its position: the place is that of
 /// a look that was taken first.

@@ -7,7 +7,7 @@
 //! Pure: it is told the time and what came of each entry.
 //!
 //! What waits may be unloaded: it keeps its place and gives up its payload, which is asked for again when
-//! its turn comes ([`store`]).
+//! its turn comes (`store`).
 
 mod store;
 
