@@ -1,6 +1,7 @@
 //! Through a connection pooler in transaction mode.
 
 use anyhow::ensure;
+use sqlx::PgConnection;
 use system_tests::{Pooler, Relay, Server, until};
 
 use super::scene::Scene;
@@ -59,7 +60,7 @@ async fn a_crash_of_the_server_behind_a_pooler_ends_the_session() {
     scene.settled().await;
     // One process is killed; the postmaster lives on and recovers within a moment, so that only the
     // pooler sees connections break.
-    let victim = server_process(&scene).await;
+    let (victim, _connection) = server_process(&scene).await;
     server.kill_backend(victim).unwrap();
     relay.said("since this session began").await.unwrap();
     until("the database to be back", async || {
@@ -72,13 +73,14 @@ async fn a_crash_of_the_server_behind_a_pooler_ends_the_session() {
     scene.settled().await;
 }
 
-/// A server process that serves nobody but this test.
-async fn server_process(scene: &Scene) -> i32 {
+/// A server process that serves nobody but this test, for as long as its connection is held.
+async fn server_process(scene: &Scene) -> (i32, PgConnection) {
     let mut connection = scene.database.connect().await.unwrap();
-    sqlx::query_scalar("select pg_backend_pid()")
+    let process = sqlx::query_scalar("select pg_backend_pid()")
         .fetch_one(&mut connection)
         .await
-        .unwrap()
+        .unwrap();
+    (process, connection)
 }
 
 #[tokio::test]
@@ -95,7 +97,8 @@ async fn the_servers_life_changes_with_recovery_and_restart_and_with_nothing_els
     sqlx::query("checkpoint").execute(&scene.database.pool).await.unwrap();
     scene.database.enqueue_many(None, 5).await.unwrap();
     assert_eq!(life().await.unwrap(), first);
-    server.kill_backend(server_process(&scene).await).unwrap();
+    let (victim, _connection) = server_process(&scene).await;
+    server.kill_backend(victim).unwrap();
     let second = until("the server to have recovered", async || {
         let second = life().await?;
         ensure!(second != first, "still the first life");
