@@ -108,7 +108,7 @@ fn configuration(sink: &Sink) -> String {
     let mut toml = String::from("[database]\nurl = \"env:DATABASE_URL\"\n");
     let _ = write!(
         toml,
-        "\n[[sink]]\nname = \"{name}\"\nsqs = {{ queue = \"{queue}\" }}\nmax_in_flight = {in_flight}\n"
+        "\n[[sink]]\nname = \"{name}\"\nsqs = {{ queue = \"{queue}\" }}\nmax_in_flight = {in_flight}\nstart = \"beginning\"\n"
     );
     toml
 }
