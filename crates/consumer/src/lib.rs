@@ -71,9 +71,10 @@ mod start_error;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
 mod time;
+mod unknown_type;
 
 pub use batch::{BatchError, Consumer};
-pub use builder::{ConsumerBuilder, UnknownType};
+pub use builder::ConsumerBuilder;
 pub use failure::{HandlerError, Reason};
 pub use handler::Handler;
 pub use invocation::Invocation;
@@ -82,6 +83,7 @@ pub use response::{MAX_RESPONSE_BYTES, Response, ResponseError};
 pub use retry_delay::RetryDelay;
 pub use settlement::{EventReport, Settlement};
 pub use start_error::StartError;
+pub use unknown_type::UnknownType;
 
 #[cfg(feature = "claim-check")]
 pub use claim_check::S3ClaimCheck;

@@ -3,11 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    builder::UnknownType,
     failure::{Failure, Reason},
     handler::Route,
     reading::Contract,
     record::Content,
+    unknown_type::UnknownType,
 };
 
 /// The handlers by event type.

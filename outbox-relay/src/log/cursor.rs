@@ -49,7 +49,7 @@ pub struct Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stretch {
     /// Rows above the position and up to `up_to` of transactions that may have been running at the
-    /// base. Few rows, found by their transaction.
+    /// base.
     Late {
         /// The base's `seq`.
         up_to: Seq,

@@ -41,7 +41,7 @@ fn every_promise_names_tests_that_exist() {
     assert!(tests.len() > 100, "the tests are found");
     let document = fs::read_to_string(root().join("docs/SEMANTICS.md")).unwrap();
     let (mut promise, mut named, mut faults) = (String::new(), 0, Vec::new());
-    let mut promises = 0;
+    let mut numbers = HashSet::new();
     for line in document.lines().chain(["**END. "]) {
         if let Some(number) = line
             .strip_prefix("**")
@@ -51,8 +51,10 @@ fn every_promise_names_tests_that_exist() {
             if !promise.is_empty() && named == 0 {
                 faults.push(format!("{promise} names no test"));
             }
+            if !numbers.insert(number.to_owned()) {
+                faults.push(format!("{number} stands twice"));
+            }
             number.clone_into(&mut promise);
-            promises += 1;
             named = 0;
         } else if let Some(path) = line.strip_prefix("- `").and_then(|rest| rest.strip_suffix('`')) {
             let name = path.rsplit("::").next().unwrap_or_default();
@@ -62,6 +64,6 @@ fn every_promise_names_tests_that_exist() {
             named += 1;
         }
     }
-    assert!(promises > 15, "the promises are found");
+    assert!(numbers.len() > 15, "the promises are found");
     assert!(faults.is_empty(), "docs/SEMANTICS.md:\n{}", faults.join("\n"));
 }
