@@ -101,7 +101,7 @@ impl EventReport {
             trace_id: envelope
                 .and_then(|envelope| envelope.trace_parent.as_ref()?.as_str().split('-').nth(1))
                 .map(ToOwned::to_owned),
-            settled_at: Timestamp::now(),
+            settled_at: crate::time::wall(),
             outcome: settled.outcome,
             is_failed: settled.is_failed,
             reason: settled.reason,

@@ -7,4 +7,4 @@ mod memory;
 mod tables;
 
 pub use faults::Fault;
-pub use tables::{MemoryTables, sleep, with_clock_off, without_waiting};
+pub use tables::{MemoryTables, sleep, with_clock_off, with_jumping_clock, without_waiting};

@@ -5,10 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{
-    sync::SemaphorePermit,
-    time::{Instant, timeout_at},
-};
+use tokio::sync::SemaphorePermit;
 
 use super::{
     committer::Committer,
@@ -24,6 +21,7 @@ use crate::{
     invocation::Budget,
     outcome::Verdict,
     record::Content,
+    time::{self, timeout_at},
 };
 
 /// What the transactional events of a batch share.
@@ -241,7 +239,7 @@ impl<'a> TransactionalBatch<'a> {
         record: Record,
         permit: SemaphorePermit<'_>,
     ) -> Verdict {
-        let started = Instant::now();
+        let started = time::now();
         let mut effects = Effects::default();
         let described = handler.attempt(content.envelope.clone(), &mut effects);
         match timeout_at(self.budget.work_until, described).await {
@@ -251,7 +249,7 @@ impl<'a> TransactionalBatch<'a> {
         }
         drop(permit);
         match Described::new(record, &self.dedupe.table, effects, &self.dedupe.tables) {
-            Ok(described) => self.committer.commit(described, started.elapsed()).await,
+            Ok(described) => self.committer.commit(described, time::now() - started).await,
             Err(failure) => failure.into(),
         }
     }

@@ -9,11 +9,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use rand::RngExt as _;
-use tokio::{
-    sync::{Notify, oneshot},
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use self::pace::{Due, Ready, due};
@@ -23,7 +19,11 @@ use super::{
     group::{Candidate, Group, plan},
     store::Transacted,
 };
-use crate::{failure::Failure, outcome::Verdict};
+use crate::{
+    failure::Failure,
+    outcome::Verdict,
+    time::{self, Instant, sleep_until, timeout_at},
+};
 
 /// Pauses between attempts are random, up to a bound that doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -96,7 +96,7 @@ impl<'a> Committer<'a> {
         let (answer, answered) = oneshot::channel();
         {
             let mut state = self.state();
-            let (id, now) = (state.next_id, Instant::now());
+            let (id, now) = (state.next_id, time::now());
             state.next_id += 1;
             state.working -= 1;
             state.waiting.push(Waiting {
@@ -190,12 +190,12 @@ impl<'a> Committer<'a> {
                 writes: waiting.described.writes.len(),
             })
             .collect();
-        due(&ready, state.working > 0, Instant::now(), self.until)
+        due(&ready, state.working > 0, time::now(), self.until)
     }
 
     /// Takes out what can go now.
     fn take(&self, in_flight: &HashSet<String>) -> Vec<Sent> {
-        let now = Instant::now();
+        let now = time::now();
         let mut state = self.state();
         if now >= self.until {
             for waiting in std::mem::take(&mut state.waiting) {
@@ -299,7 +299,6 @@ impl<'a> Committer<'a> {
     /// Answers who is settled, and puts the others back in their places.
     fn deal(&self, sent: Sent, fates: Vec<Fate>) {
         let mut state = self.state();
-        let now = Instant::now();
         let is_alone = sent.waiting.len() == 1;
         let suspects = fates.iter().filter(|fate| matches!(fate, Fate::Suspect(_))).count();
         // Suspects are halved until the one at fault is alone; the others are committed meanwhile.
@@ -322,7 +321,7 @@ impl<'a> Committer<'a> {
                 }
                 Fate::Again => {}
                 Fate::Later(why) => {
-                    waiting.not_before = now + rand::rng().random_range(waiting.pause / 2..=waiting.pause);
+                    waiting.not_before = time::after_about(waiting.pause);
                     waiting.pause = (waiting.pause * 2).min(LONGEST_PAUSE);
                     waiting.why = why;
                 }

@@ -157,12 +157,12 @@ fn jump(clock: &RefCell<Clock>) -> bool {
     true
 }
 
-/// Polls `work` as if the wall clock of its machine were off by `by`.
-pub(crate) async fn with_clock_off<T>(by: SignedDuration, work: impl Future<Output = T>) -> T {
+/// Polls `work` as if the wall clock of its machine were off by what `by` says at each moment.
+pub(crate) async fn with_clock<T>(by: impl Fn() -> SignedDuration, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     std::future::poll_fn(|context| {
         let clock = CLOCK.with_borrow(|clock| clock.as_ref().map(|(clock, _)| Rc::clone(clock)));
-        let _entered = clock.map(|clock| Entered::new(clock, by));
+        let _entered = clock.map(|clock| Entered::new(clock, by()));
         work.as_mut().poll(context)
     })
     .await
@@ -218,7 +218,7 @@ mod tests {
         on_its_own_clock(1, async {
             let off = SignedDuration::from_mins(-10);
             let (wall, now) = (crate::time::wall(), crate::time::now());
-            let there = with_clock_off(off, async { (crate::time::wall(), crate::time::now()) }).await;
+            let there = with_clock(|| off, async { (crate::time::wall(), crate::time::now()) }).await;
             assert_eq!(there, (wall + off, now));
             assert_eq!(crate::time::wall(), wall);
         })

@@ -3,10 +3,12 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
 
+use super::clock;
 use crate::dynamodb::store::{Cancellation, Item, ItemKey, Page, Store, Transacted, Write};
 
 /// What happens to one request that writes.
@@ -27,11 +29,13 @@ pub enum Fault {
     HangBefore,
     /// It is applied, and no answer comes.
     HangAfter,
+    /// It takes so long, and is applied in the middle of it.
+    Slow(Duration),
 }
 
 impl Fault {
     /// Every kind of fault.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::LoseRequest,
         Self::LoseReply,
         Self::Late(2),
@@ -39,6 +43,7 @@ impl Fault {
         Self::Conflict,
         Self::HangBefore,
         Self::HangAfter,
+        Self::Slow(Duration::from_millis(100)),
     ];
 }
 
@@ -139,6 +144,12 @@ impl Store for FaultyStore {
                 Some(Fault::HangAfter) => {
                     self.inner.transact(token, writes).await;
                     std::future::pending().await
+                }
+                Some(Fault::Slow(length)) => {
+                    clock::sleep(length / 2).await;
+                    let answer = self.inner.transact(token, writes).await;
+                    clock::sleep(length / 2).await;
+                    answer
                 }
             };
             self.arrive().await;

@@ -82,7 +82,12 @@ pub async fn without_waiting<T>(seed: u64, test: impl Future<Output = T>) -> T {
 
 /// Runs `work` on a machine whose wall clock is off by `by`, within [`without_waiting`].
 pub async fn with_clock_off<T>(by: SignedDuration, work: impl Future<Output = T>) -> T {
-    clock::with_clock_off(by, work).await
+    clock::with_clock(|| by, work).await
+}
+
+/// The same for a wall clock that may be set while `work` runs: `by` is asked at each step.
+pub async fn with_jumping_clock<T>(by: impl Fn() -> SignedDuration, work: impl Future<Output = T>) -> T {
+    clock::with_clock(by, work).await
 }
 
 /// Waits, on the clock of [`without_waiting`] where it is used.

@@ -16,6 +16,7 @@ mod inbox;
 mod leased;
 mod lossy_proxy;
 mod ping;
+mod random;
 mod reading;
 mod stack;
 mod transactional;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::dynamodb::group::MAX_WRITES;
+use crate::{dynamodb::group::MAX_WRITES, time::Instant};
 
 /// An event waits for its neighbours as long as it took itself, within these bounds: it can at most
 /// double the time of the quick ones, and a slow one holds nobody up.
@@ -68,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_lone_event_is_committed_at_once_and_neighbours_are_waited_for_within_bounds() {
-        let now = Instant::now();
+        let now = crate::time::now();
         let until = now + 5_000 * MS;
         let waits = |took: Duration| due(&[ready(now, took)], true, now, until);
         assert_eq!(due(&[ready(now, MS)], false, now, until), Due::Now);
@@ -81,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_full_group_waits_for_nobody() {
-        let now = Instant::now();
+        let now = crate::time::now();
         let many = |count: usize| (0..count).map(|_| ready(now, MS)).collect::<Vec<_>>();
         assert_eq!(due(&many(50), true, now, now + 5_000 * MS), Due::Now);
         assert!(matches!(due(&many(49), true, now, now + 5_000 * MS), Due::At(_)));
@@ -89,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_kept_and_the_end_is_not_slept_over() {
-        let now = Instant::now();
+        let now = crate::time::now();
         let paused = Ready {
             not_before: now + 300 * MS,
             ..ready(now, MS)

@@ -1,0 +1,8 @@
+//! Random schedules of deliveries, crashes and faults, against a small model of what is promised.
+//!
+//! Each case follows from one number, which is printed when it fails. `ONCEBOX_SEED` begins with that one,
+//! `ONCEBOX_CASES` says how many there are.
+
+mod cases;
+mod deed;
+mod transactional;
