@@ -11,7 +11,7 @@ mod effects;
 mod group;
 mod merge;
 pub(crate) mod store;
-mod watermark;
+pub(crate) mod watermark;
 
 pub use attribute::{Attribute, Key};
 pub(crate) use batch::{Task, TransactionalBatch};
@@ -29,6 +29,12 @@ use crate::{
     failure::{Failure, HandlerError},
     handler::{Attempt, Handler, Read, Route, guard, sealed::Sealed},
 };
+
+/// DynamoDB through a client.
+#[cfg(feature = "operator")]
+pub(crate) fn store_of(client: aws_sdk_dynamodb::Client) -> std::sync::Arc<dyn store::Store> {
+    std::sync::Arc::new(aws::AwsStore(client))
+}
 
 /// A function that describes the effects of an event with data `D`.
 ///

@@ -55,6 +55,8 @@ mod lane;
 mod leased;
 pub mod log;
 pub mod metrics;
+#[cfg(feature = "operator")]
+pub mod operator;
 mod outcome;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -1,0 +1,25 @@
+//! Looks at and mends what consumers keep in DynamoDB: watermarks, records and emitted events.
+//!
+//! Exit codes and names of JSON fields are documented in docs/OPERATIONS.md and do not change within a major
+//! version. No command shows a payload.
+
+mod arguments;
+mod confirm;
+mod failure;
+mod gap;
+mod output;
+mod record;
+mod tables;
+
+use std::{io::Write as _, process::ExitCode};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match arguments::run(arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "oncebox-consumer: {failure}");
+            failure.exit_code()
+        }
+    }
+}

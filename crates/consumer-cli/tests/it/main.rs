@@ -1,0 +1,7 @@
+//! The binary against LocalStack; `make test` starts it.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+
+mod gap;
+mod record;
+mod scene;

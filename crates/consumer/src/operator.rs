@@ -1,0 +1,97 @@
+//! What a person may look at and do in a consumer's tables: the binary `oncebox-consumer` is made of it.
+//!
+//! Nothing here shows a payload.
+
+mod gap;
+mod record;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+
+pub use self::{gap::KeyStanding, record::RecordStanding};
+use crate::dynamodb::{
+    Key,
+    store::{Item, ItemKey, Store, Transacted, Write},
+};
+
+/// A consumer's tables, in the hands of a person.
+pub struct Operator {
+    store: Arc<dyn Store>,
+    consumer: String,
+    table: String,
+}
+
+/// Why something could not be shown or done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperatorError {
+    /// DynamoDB says no, or nothing. Nothing was changed.
+    #[error("table `{table}` could not be read or written: {why}")]
+    Table {
+        /// The table.
+        table: String,
+        /// The service's word for it.
+        why: String,
+    },
+    /// The reply to a write was lost, and so was the one to the question about it.
+    #[error("whether it was done is not known ({why}); look again")]
+    Unknown {
+        /// What was lost.
+        why: String,
+    },
+    /// An item that is not of the form that the library writes.
+    #[error("the item of {what} in table `{table}` is not one that this version can read")]
+    Unreadable {
+        /// What was looked for.
+        what: &'static str,
+        /// The table.
+        table: String,
+    },
+    /// A function or another person was faster. Nothing was changed.
+    #[error("somebody has changed it meanwhile; nothing was changed, look again")]
+    Moved,
+    /// Another event is the one that is waited for.
+    #[error("the key waits for sequence {expected}, not for {found}; nothing was changed")]
+    NotAwaited {
+        /// Who is waited for.
+        expected: i64,
+        /// Who was to be skipped.
+        found: i64,
+    },
+    /// The watermark has no room for one more.
+    #[error("{0} events of this key were passed by already; nothing was changed")]
+    TooManyMissed(usize),
+}
+
+impl Operator {
+    /// For the consumer of this name, whose dedupe records are in `table`.
+    #[must_use]
+    pub fn new(client: Client, consumer: impl Into<String>, table: impl Into<String>) -> Self {
+        Self {
+            store: crate::dynamodb::store_of(client),
+            consumer: consumer.into(),
+            table: table.into(),
+        }
+    }
+
+    async fn item(&self, key: Key) -> Result<Option<Item>, OperatorError> {
+        let keys = [ItemKey::new(self.table.as_str(), key)];
+        match self.store.read(&keys).await {
+            Ok(mut items) => Ok(items.pop().flatten()),
+            Err(why) => Err(self.refused(why)),
+        }
+    }
+
+    async fn write(&self, write: Write) -> Transacted {
+        let token = uuid::Uuid::new_v4().to_string();
+        self.store.transact(&token, &[write]).await
+    }
+
+    fn refused(&self, why: String) -> OperatorError {
+        OperatorError::Table {
+            table: self.table.clone(),
+            why,
+        }
+    }
+}
