@@ -1,6 +1,9 @@
 //! `oncebox-consumer gap`.
 
-use oncebox_consumer::Outcome;
+use oncebox_consumer::{
+    Outcome,
+    operator::{Operator, OperatorError},
+};
 use serde_json::json;
 
 use crate::scene::{CONSUMER, Message, Scene, deliver};
@@ -82,4 +85,17 @@ async fn a_table_that_is_not_there_is_told_with_exit_code_3() {
     let shown = scene.run(&["gap", "show", "--key", "k"]).await;
     assert_eq!(shown.code, Some(3), "{shown:?}");
     assert!(shown.stderr.contains("`no-such-table`"), "{shown:?}");
+}
+
+#[tokio::test]
+async fn what_has_come_since_somebody_looked_is_not_skipped() {
+    let scene = Scene::new().await;
+    let consumer = scene.consumer();
+    deliver(&consumer, &Message::numbered("k", 1)).await;
+    let operator = Operator::new(scene.client.clone(), CONSUMER, &scene.dedupe);
+    let seen = operator.key("k").await.unwrap();
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 2)).await, Outcome::Done);
+    let skipped = operator.skip("k", seen.awaited, &seen).await;
+    assert!(matches!(skipped, Err(OperatorError::Moved)), "{skipped:?}");
+    assert!(operator.key("k").await.unwrap().missed.is_empty());
 }
