@@ -14,8 +14,9 @@ BUILD := cargo build --workspace --all-targets
 # What leans on Postgres, for its oldest and its newest version that we support. 16 runs everything.
 POSTGRES_VERSIONS := 15 18
 ON_POSTGRES := package(oncebox-outbox) or (package(oncebox-consumer) and test(/^inbox::/)) \
-	or (package(system-tests) and test(/^(log|claims|pipeline|relay)::/) \
-	- test(/^relay::(configuration|health|observed|traces)::/) - test(/disk_is_full/))
+	or (package(system-tests) and test(/^(log|claims|claiming|pipeline|relay|relays|retention|command)::/) \
+	- test(/^relay::(configuration|health|observed|throttling|traces)::/) - test(/^command::(check|check_functions|configured|hostile)::/) \
+	- test(/disk_is_full|stands_still|takes_too_long/))
 
 .PHONY: help demo test test-postgres check build unit bench localstack-up localstack-down localstack-logs localstack-status clean
 

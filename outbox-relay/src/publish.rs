@@ -11,6 +11,7 @@ pub mod claim_check;
 mod classify;
 pub mod clients;
 pub mod consumers;
+mod deadline;
 mod eventbridge;
 pub mod inspect;
 pub mod limits;
@@ -142,6 +143,14 @@ impl PublishError {
     #[must_use]
     pub fn gone() -> Self {
         Self::of_entry("Gone", "the event's row is gone".to_owned())
+    }
+
+    /// It was too late to send the message: nothing of it has left.
+    pub(crate) fn not_sent() -> Self {
+        Self {
+            class: FailureClass::Transient,
+            ..Self::of_entry("NotSent", "the time in which it might be sent was over".to_owned())
+        }
     }
 
     /// The message's payload is not in memory.

@@ -76,7 +76,7 @@ pub struct Arguments {
     selected: Selected,
     /// So many events a second (`100` or `100/s`), in bursts of a tenth of that; 0 for as fast as the
     /// target takes them. What is sent again after a failure is not counted.
-    #[arg(long, value_name = "EVENTS", default_value = "100/s", value_parser = per_sec)]
+    #[arg(long, value_name = "EVENTS", default_value = "100/s", value_parser = per_sec, allow_hyphen_values = true)]
     rate: u32,
     #[command(flatten)]
     consent: Consent,
@@ -90,6 +90,8 @@ pub struct Arguments {
 /// See [`FailureKind`]; what a person must do stands in the message.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     arguments.consent.check()?;
+    let selected = arguments.selected.check();
+    selected.map_err(|problem| Failure::new(FailureKind::Usage, anyhow::anyhow!(problem)))?;
     let environment = |name: &str| std::env::var(name).ok();
     let config =
         Config::load(&arguments.config, environment).map_err(|error| Failure::new(FailureKind::Usage, error))?;

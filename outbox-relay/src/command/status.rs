@@ -31,13 +31,13 @@ pub struct Arguments {
     #[command(flatten)]
     database: DatabaseArguments,
     /// Fail (exit code 1) when the oldest event that was found unpublished is older than this.
-    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
     max_lag_secs: Option<i64>,
     /// Fail (exit code 1) when a sink is more events behind than this.
-    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
     max_lag_events: Option<i64>,
     /// Fail (exit code 1) when a sink has more parked events than this.
-    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
     max_parked: Option<i64>,
     #[command(flatten)]
     output: Output,

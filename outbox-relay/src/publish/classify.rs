@@ -98,7 +98,16 @@ pub(super) fn entry(code: &str, message: Option<&str>, sender_fault: Option<bool
 }
 
 fn service(status: u16, code: Option<&str>, message: Option<&str>, own: Codes) -> PublishError {
-    let code = code.unwrap_or("Unknown");
+    let Some(code) = code else {
+        return PublishError {
+            class: by_status_alone(status),
+            code: format!("Status{status}"),
+            message: "the answer names no error, so it may not be from AWS: see AWS_ENDPOINT_URL and what lies between"
+                .to_owned(),
+            scope: Scope::Request,
+            may_have_arrived: status >= 500,
+        };
+    };
     PublishError {
         class: by_code(code, own).unwrap_or_else(|| by_status(status)),
         code: code.to_owned(),
@@ -166,6 +175,16 @@ fn shared(code: &str) -> Option<FailureClass> {
         | "ValidationError"
         | "ValidationException" => Some(FailureClass::Permanent),
         _ => None,
+    }
+}
+
+/// Every error of AWS has a code. An answer without one is a proxy's or another server's, and says nothing about
+/// the events, unless it is that the request is too large.
+fn by_status_alone(status: u16) -> FailureClass {
+    match (status, by_status(status)) {
+        (413, _) => FailureClass::Permanent,
+        (_, FailureClass::Permanent) => FailureClass::Transient,
+        (_, class) => class,
     }
 }
 

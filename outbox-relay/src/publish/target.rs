@@ -3,13 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use tokio::time::{Instant, timeout_at};
 
 use super::{
     Limits, Message, PublishError, Publisher, TargetKind,
     claim_check::{ClaimCheck, not_stored},
-    classify,
     clients::Clients,
+    deadline::Deadline,
     eventbridge::{self, EventBus},
     inspect::{Remark, Use},
     resolve::ResolveError,
@@ -117,16 +116,16 @@ impl Target {
         self.arn().rsplit([':', '/']).next().unwrap_or_default()
     }
 
-    async fn send(&self, batch: &[Arc<Message>], deadline: Instant) -> Vec<Result<(), PublishError>> {
+    async fn send(&self, batch: &[Arc<Message>], deadline: Deadline) -> Vec<Result<(), PublishError>> {
         if batch.is_empty() {
             return Vec::new();
         }
-        let sent = timeout_at(deadline, self.place.send(batch)).await;
-        sent.unwrap_or_else(|_| vec![Err(classify::timeout()); batch.len()])
+        let sent = deadline.bound(self.place.send(batch)).await;
+        sent.unwrap_or_else(|error| vec![Err(error); batch.len()])
     }
 
     /// Stores what the messages refer to, then sends those whose data is there.
-    async fn store_and_send(&self, batch: &[Arc<Message>], deadline: Instant) -> Vec<Result<(), PublishError>> {
+    async fn store_and_send(&self, batch: &[Arc<Message>], deadline: Deadline) -> Vec<Result<(), PublishError>> {
         let stores = batch.iter().map(|message| self.store(message, deadline));
         let mut results = join_all(stores).await;
         let is_stored = results.iter().zip(batch).filter(|(stored, _)| stored.is_ok());
@@ -138,14 +137,14 @@ impl Target {
         results
     }
 
-    async fn store(&self, message: &Message, deadline: Instant) -> Result<(), PublishError> {
+    async fn store(&self, message: &Message, deadline: Deadline) -> Result<(), PublishError> {
         let Some((claim_check, _)) = &self.claim_check else {
             // Only a target with a claim check makes such messages.
             return Err(PublishError::oversize("no claim check is configured"));
         };
         for claim in &message.claims {
-            let stored = timeout_at(deadline, claim_check.store(claim)).await;
-            stored.unwrap_or_else(|_| Err(not_stored(classify::timeout())))?;
+            let stored = deadline.bound(claim_check.store(claim)).await;
+            stored.unwrap_or_else(|error| Err(not_stored(error)))?;
         }
         Ok(())
     }
@@ -192,7 +191,7 @@ impl Publisher for Target {
 
     /// What goes by reference has a request of its own, so that nobody else waits for S3.
     async fn publish(&self, batch: &[Arc<Message>]) -> Vec<Result<(), PublishError>> {
-        let deadline = Instant::now() + self.request_timeout;
+        let deadline = Deadline::after(self.request_timeout);
         let (whole, referring): (Vec<_>, Vec<_>) = batch.iter().cloned().partition(|message| message.claims.is_empty());
         let (whole, referring) = tokio::join!(self.send(&whole, deadline), self.store_and_send(&referring, deadline));
         let (mut whole, mut referring) = (whole.into_iter(), referring.into_iter());

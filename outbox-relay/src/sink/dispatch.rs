@@ -118,10 +118,15 @@ impl<P: Publisher> Dispatch<P> {
                 break;
             }
             self.in_flight_bytes += batch.iter().map(Entry::held_bytes).sum::<usize>();
-            let sink = Arc::clone(&self.sink);
+            let (sink, lease) = (Arc::clone(&self.sink), self.lease.clone());
             self.requests.spawn(async move {
                 let begin = Instant::now();
-                let results = publish(&sink.publisher, &batch).await;
+                // Between the look above and a task's first turn the process may have been paused.
+                let results = if lease.may_send() {
+                    publish(&sink.publisher, &batch).await
+                } else {
+                    vec![Err(PublishError::not_sent()); batch.len()]
+                };
                 let took = begin.elapsed();
                 if let Some(traces) = &sink.traces {
                     trace(traces, &batch, &results, took);

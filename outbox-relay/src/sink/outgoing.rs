@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{entry::Item, reader::Ticket};
 use crate::{
     log::{Seq, page::Row, parked::Edition},
@@ -28,6 +30,8 @@ pub struct Outgoing {
     pub origin: Origin,
     /// Its position in the log.
     pub seq: Seq,
+    /// Its id, which people look for.
+    pub id: Uuid,
     /// On a target that keeps order, the name of its message group: the key, or else the tenant.
     lane: Option<String>,
     /// Whether the lane is that of its key.
@@ -53,6 +57,7 @@ enum Content {
 #[derive(Debug)]
 pub struct Draft {
     seq: Seq,
+    id: Uuid,
     key: Option<String>,
     bytes: usize,
     message: Result<Arc<Message>, PublishError>,
@@ -62,10 +67,11 @@ impl Draft {
     /// Makes the message of a row as `publisher` takes it.
     #[must_use]
     pub fn of<P: Publisher>(row: Row, publisher: &P) -> Self {
-        let (seq, key) = (row.seq, row.key.clone());
+        let (seq, id, key) = (row.seq, row.id, row.key.clone());
         let message = publisher.prepare(row).map(Arc::new);
         Self {
             seq,
+            id,
             key,
             bytes: message.as_ref().map_or(0, |message| publisher.bytes_of(message)),
             message,
@@ -97,6 +103,7 @@ impl Draft {
         Outgoing {
             origin,
             seq: self.seq,
+            id: self.id,
             lane,
             is_ordered,
             bytes: self.bytes,

@@ -1,5 +1,7 @@
 //! Structured logs: one JSON object a line on standard output, ids as fields, never a payload.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging. `RUST_LOG` sets the level (`info` by default).
@@ -23,6 +25,7 @@ pub fn start_on_stderr() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter("warn")?)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     Ok(())

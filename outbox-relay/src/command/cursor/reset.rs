@@ -29,10 +29,10 @@ pub(super) struct Arguments {
     /// `beginning` of the log; `now`: behind all that is committed; a position: what lies at or below it
     /// counts as published; or a time like 2026-01-31T08:00:00Z: before the first event of that time or
     /// later.
-    #[arg(long, value_parser = destination)]
+    #[arg(long, value_parser = destination, allow_hyphen_values = true)]
     to: Destination,
     /// Only this shard, 0 to 15; may be repeated.
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(i16).range(0..=15))]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(i16).range(0..=15), allow_negative_numbers = true)]
     shard: Vec<i16>,
     #[command(flatten)]
     consent: Consent,
@@ -141,7 +141,8 @@ fn destination(text: &str) -> Result<Destination, String> {
     }
     let time: Result<Timestamp, _> = text.parse();
     time.map(|time| Destination::Since(time.as_microsecond())).map_err(|_| {
-        "expected `beginning`, `now`, a position, or a time with its zone like 2026-01-31T08:00:00Z".to_owned()
+        "expected `beginning`, `now`, a position, or a time with its zone like 2026-01-31T08:00:00Z, and none after 9999-12-30T22:00:00Z"
+            .to_owned()
     })
 }
 

@@ -37,13 +37,13 @@ pub(super) struct Selected {
     #[arg(long, value_delimiter = ',')]
     id: Vec<Uuid>,
     /// At this position in the log; a list with commas too.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true)]
     seq: Vec<i64>,
     /// In this state.
     #[arg(long, value_enum)]
     state: Option<StateWord>,
     /// Print at most so many events, 1 to 100000. Changes are about all that are selected.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000), allow_negative_numbers = true)]
     limit: i64,
 }
 

@@ -128,8 +128,20 @@ fn an_unknown_code_is_classed_by_whose_fault_it_is_and_else_by_the_status() {
             (502, Transient),
         ];
         for (status, expected) in by_status {
-            assert_eq!(service(status, None, None, own).class, expected, "{status}");
+            let unknown = Some("NeverHeardOf");
+            assert_eq!(service(status, unknown, None, own).class, expected, "{status}");
+            assert_eq!(service(status, None, None, own).class, expected, "{status} alone");
         }
+        assert_eq!(service(400, Some("NeverHeardOf"), None, own).class, Permanent);
+    }
+}
+
+#[test]
+fn an_answer_that_names_no_error_says_nothing_about_an_event() {
+    for status in [400, 404, 405, 407, 421, 451] {
+        let error = service(status, None, None, sqs::class);
+        assert_eq!((error.class, error.code), (Transient, format!("Status{status}")));
+        assert!(error.message.contains("AWS_ENDPOINT_URL"), "{}", error.message);
     }
 }
 

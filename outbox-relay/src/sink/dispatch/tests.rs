@@ -92,6 +92,21 @@ async fn nothing_is_due_while_the_lease_forbids_to_send_it() {
 }
 
 #[tokio::test]
+async fn a_request_that_has_not_had_its_turn_is_not_sent_once_the_lease_is_over() {
+    let lease = Lease::new(terms());
+    lease.extend(Moment::now());
+    let mut dispatch = dispatch(Target::default(), lease.clone());
+    dispatch.push(event(1, 10));
+    dispatch.send();
+    assert_eq!(dispatch.in_flight(), 1);
+    lease.end();
+    let answer = dispatch.answer().await.unwrap().unwrap();
+    let settled = dispatch.settle(answer);
+    assert_eq!((settled.confirmed.len(), settled.not_accepted), (0, 1));
+    assert!(settled.dropped.is_empty(), "nothing has left");
+}
+
+#[tokio::test]
 async fn what_is_in_flight_is_bounded_by_bytes() {
     const MIB: usize = 1024 * 1024;
     let mut dispatch = dispatch(Target::default(), Lease::endless(terms()));

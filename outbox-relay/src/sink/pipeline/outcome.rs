@@ -25,7 +25,7 @@ impl<P: Publisher> Pipeline<P> {
                 self.end(&event);
                 tracing::error!(
                     sink = self.sink.name,
-                    event = event.message().map_or("", |message| message.id.as_str()),
+                    event = %event.id,
                     seq = event.seq,
                     "the answer is missing and the sink sends at most once: the event may be lost"
                 );
@@ -43,7 +43,7 @@ impl<P: Publisher> Pipeline<P> {
         } = refused;
         tracing::error!(
             sink = self.sink.name,
-            event = event.message().map_or("", |message| message.id.as_str()),
+            event = %event.id,
             seq = event.seq,
             code = error.code,
             reason = error.message,

@@ -10,7 +10,7 @@ async fn wrong_usage_is_refused_before_anything_is_done() {
     let scene = Scene::new().await;
     scene.cursors("a").await;
     scene.park("a", Some("k"), "permanent", "Code").await;
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 20] = [
         (&["parked", "list", "--sink", "b"], "there are: a"),
         (&["parked", "list", "--sink", ""], "there is no sink"),
         (&["parked", "list", "--limit", "0"], "--limit"),
@@ -35,6 +35,15 @@ async fn wrong_usage_is_refused_before_anything_is_done() {
         (&["cursor", "reset", "--to", "now", "--yes"], "--sink"),
         (&["cursor", "show", "--sink", "b"], "there are: a"),
         (&["status", "--max-lag-secs=-1"], "--max-lag-secs"),
+        (&["status", "--max-lag-events", "-1"], "--max-lag-events"),
+        (&["parked", "list", "--limit", "-1"], "--limit"),
+        (&["cursor", "reset", "--sink", "a", "--to", "-5", "--yes"], "--to"),
+        (
+            &[
+                "cursor", "reset", "--sink", "a", "--to", "now", "--shard", "-1", "--yes",
+            ],
+            "invalid value '-1' for '--shard",
+        ),
     ];
     for (arguments, word) in cases {
         scene.refused(arguments, 2, &[word]).await;
