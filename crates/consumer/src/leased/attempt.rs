@@ -144,10 +144,13 @@ impl<'a> Delivery<'a> {
 
     /// Runs the handler under the claim, and records how it ended.
     async fn work(&self, hold: Hold<'a>, previous: Previous) -> Verdict {
-        let ended = if time::now() >= self.budget.start_until {
-            Ended::Failed(Failure::retryable(
-                "too little time was left after the event was claimed",
-            ))
+        let ended = if let Some(why) = self.begins_nothing(&hold) {
+            let failure = Failure::retryable(why);
+            match previous {
+                // Who begins nothing says nothing about the one before.
+                Previous::Unknown => Ended::Unknown(failure),
+                Previous::None | Previous::Failed => Ended::Failed(failure),
+            }
         } else {
             let lease = LeaseContext::new(self.content.envelope.id, hold.record.fence, previous);
             match hold.run(&lease, self.budget, self.handle(&lease)).await {
@@ -173,6 +176,17 @@ impl<'a> Delivery<'a> {
             .write(&record, Expected::Mine, self.budget.settle_until)
             .await;
         self.verdict(ended, written)
+    }
+
+    /// Why a claim is given back untouched.
+    fn begins_nothing(&self, hold: &Hold<'_>) -> Option<&'static str> {
+        if time::now() >= self.budget.start_until {
+            Some("too little time was left after the event was claimed")
+        } else if !hold.is_fresh() {
+            Some("the claim was confirmed when its lease was over")
+        } else {
+            None
+        }
     }
 
     async fn handle(&self, lease: &LeaseContext) -> Ended {

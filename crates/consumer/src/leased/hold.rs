@@ -38,6 +38,18 @@ pub(super) enum Held<T> {
 }
 
 impl Hold<'_> {
+    /// Whether work may begin. A claim may be confirmed so late that another delivery has seen it stand still for
+    /// the whole lease, and is at work.
+    pub(super) fn is_fresh(&self) -> bool {
+        time::now() < self.warning(self.since)
+    }
+
+    /// When a claim that was confirmed by a request of `since` is too old to go on with.
+    fn warning(&self, since: Instant) -> Instant {
+        let length = self.record.lease;
+        since + length - length / GRACE
+    }
+
     /// Works for as long as the claim and the invocation last.
     ///
     /// When `work` has to end it is told by `lease`, and dropped a little later. From the end of the lease on, a
@@ -71,7 +83,7 @@ impl Hold<'_> {
             sleep_until(since + length / BEATS_PER_LEASE).await;
             record.beat += 1;
             let sent = time::now();
-            let warning = since + length - length / GRACE;
+            let warning = self.warning(since);
             match self.table.write(&record, Expected::MineBefore, warning).await {
                 Written::Yes => since = sent,
                 Written::No(_) => {

@@ -5,4 +5,5 @@
 
 mod cases;
 mod deed;
+mod leased;
 mod transactional;

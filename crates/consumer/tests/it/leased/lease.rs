@@ -83,6 +83,52 @@ async fn who_outlives_its_lease_can_neither_complete_nor_fail_nor_take_its_succe
 }
 
 #[tokio::test]
+async fn a_claim_that_is_confirmed_when_its_lease_is_over_begins_nothing() {
+    without_waiting(1, async {
+        let (tables, receiver) = (MemoryTables::new(), Receiver::forgetful());
+        // It is applied after three seconds and confirmed after six; the lease lasts three from its sending on.
+        tables.faults(|request| (request == 0).then_some(Fault::Slow(LEASE * 2)));
+        let (message, function) = (
+            Message::new(Act::Succeed),
+            consumer(&tables, &receiver, Policy::Reconcile),
+        );
+        let late = invoke(&function, &message).await;
+        assert_eq!(
+            (late.events[0].outcome, receiver.fences()),
+            (Outcome::Retryable, vec![])
+        );
+        let next = invoke(&function, &message).await;
+        assert_eq!((next.events[0].outcome, receiver.effects()), (Outcome::Done, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_claim_that_begins_nothing_leaves_the_doubt_about_the_attempt_before_it() {
+    without_waiting(1, async {
+        let (tables, receiver) = (MemoryTables::new(), Receiver::forgetful());
+        let (message, function) = (
+            Message::new(Act::Succeed),
+            consumer(&tables, &receiver, Policy::Reconcile),
+        );
+        // The effect happens, and nobody hears of it.
+        receiver.script(&[(Hang::Never, Say::Unknown)]);
+        assert_eq!(invoke(&function, &message).await.events[0].outcome, Outcome::Retryable);
+        // The first request finds the record, the second claims it: confirmed when its lease is over.
+        tables.faults(|request| (request == 1).then_some(Fault::Slow(LEASE * 2)));
+        assert_eq!(invoke(&function, &message).await.events[0].outcome, Outcome::Retryable);
+        tables.faults(|_| None);
+        assert_eq!(invoke(&function, &message).await.events[0].outcome, Outcome::Done);
+        assert_eq!(
+            (receiver.fences(), receiver.effects()),
+            (vec![1], 1),
+            "it was asked, not done again"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_cannot_renew_is_told_and_then_dropped_before_anybody_may_take_over() {
     without_waiting(1, async {
         let tables = MemoryTables::new();
