@@ -6,10 +6,13 @@ KEEP ?=
 QUICK ?=
 SCENARIOS ?=
 RELAYS ?= 1,2,4
+PEER_SECS ?= 15
 
 # One selection of packages and targets for everything: another one would mean other features, and
 # so every dependency compiled a second time.
 BUILD := cargo build --workspace --all-targets
+
+BUILD_BENCH := cargo build --release -p outbox-relay -p bench -p take-payment
 
 # What leans on Postgres, for its oldest and its newest version that we support. 16 runs everything.
 POSTGRES_VERSIONS := 15 18
@@ -18,7 +21,7 @@ ON_POSTGRES := package(oncebox-outbox) or (package(oncebox-consumer) and test(/^
 	- test(/^relay::(configuration|health|observed|throttling|traces)::/) - test(/^command::(check|check_functions|configured|hostile)::/) \
 	- test(/disk_is_full|stands_still|takes_too_long/))
 
-.PHONY: help demo test test-postgres check build unit bench localstack-up localstack-down localstack-logs localstack-status clean
+.PHONY: help demo test test-postgres check build unit bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
 
 help: ## this list
 	@echo "Oncebox: effectively-once event processing from Postgres to AWS Lambda"
@@ -74,9 +77,14 @@ localstack-logs: ## its logs, functions included; NAME=take-payment for one
 	$(STACK) logs $(NAME)
 
 bench: doctor ## the relay beside the bare AWS SDK, enqueue beside INSERT: QUICK=1, SCENARIOS="throughput wal", RELAYS=1,2,4
-	cargo build --release -p outbox-relay -p bench
+	$(BUILD_BENCH)
 	@$(STACK) run --only postgres -- $(TARGET)/release/bench run $(SCENARIOS) $(if $(QUICK),--quick) --relays $(RELAYS) \
 		$(if $(SCENARIOS)$(QUICK),,--results bench/RESULTS.md)
+
+bench-consumer: ## a function of ours beside Powertools for AWS Lambda: QUICK=1, SCENARIOS="init unique", PEER_SECS=0 for no limit
+	$(BUILD_BENCH)
+	@parts="$$(python3 bench/peers/install.py)" && $(TARGET)/release/bench consumers $(SCENARIOS) $(if $(QUICK),--quick) \
+		--peer-secs $(PEER_SECS) --parts "$$parts" $(if $(SCENARIOS)$(QUICK),,--results bench/RESULTS.md)
 
 clean: ## remove what was built here (the download cache stays)
 	cargo clean

