@@ -1,7 +1,7 @@
 //! The consumer beside Powertools for AWS Lambda: the same messages, the same database, the same Lambda.
 //!
 //! # Reading order
-//! [`run`](run()) (the scenarios), [`measure`] (a run of one function), [`load`] (the messages),
+//! [`run`](run()) (the scenarios), [`mod@measure`] (a run of one function), [`load`] (the messages),
 //! [`runtime_api`] (Lambda), [`proxy`] and [`capacity`] (what is counted), [`emulator`] (the database).
 
 mod capacity;
