@@ -1,10 +1,13 @@
 //! Tests of handlers against duplicates, crashes, faults and time, all of it from a seed.
 
 pub(crate) mod clock;
+#[doc(hidden)]
+pub mod conformance;
 mod expression;
 mod faults;
 mod memory;
 mod tables;
+mod validation;
 
 pub use faults::Fault;
 pub use tables::{MemoryTables, sleep, with_clock_off, with_jumping_clock, without_waiting};

@@ -49,6 +49,10 @@ fn compare(a: &AttributeValue, b: &AttributeValue) -> Option<Ordering> {
         },
         (AttributeValue::S(a), AttributeValue::S(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
         (AttributeValue::B(a), AttributeValue::B(b)) => Some(a.as_ref().cmp(b.as_ref())),
+        (AttributeValue::Ss(a), AttributeValue::Ss(b)) | (AttributeValue::Ns(a), AttributeValue::Ns(b)) => {
+            is_same_set(a, b).then_some(Ordering::Equal)
+        }
+        (AttributeValue::Bs(a), AttributeValue::Bs(b)) => is_same_set(a, b).then_some(Ordering::Equal),
         (a, b) => (a == b).then_some(Ordering::Equal),
     }
 }
@@ -111,6 +115,7 @@ fn update(changes: &Changes, before: Option<&Item>, item: &mut Item) -> Result<(
             }
             (Some(AttributeValue::Ss(a)), AttributeValue::Ss(b)) => AttributeValue::Ss(union(a, b)),
             (Some(AttributeValue::Ns(a)), AttributeValue::Ns(b)) => AttributeValue::Ns(union(a, b)),
+            (Some(AttributeValue::Bs(a)), AttributeValue::Bs(b)) => AttributeValue::Bs(union(a, b)),
             _ => return Err(INVALID),
         };
         item.insert(name.clone(), sum);
@@ -121,7 +126,12 @@ fn update(changes: &Changes, before: Option<&Item>, item: &mut Item) -> Result<(
     Ok(())
 }
 
-fn union(a: &[String], b: &[String]) -> Vec<String> {
+/// The members of a set have no order, and each stands once.
+fn is_same_set<T: PartialEq>(a: &[T], b: &[T]) -> bool {
+    a.len() == b.len() && a.iter().all(|member| b.contains(member))
+}
+
+fn union<T: Clone + PartialEq>(a: &[T], b: &[T]) -> Vec<T> {
     let mut all = a.to_vec();
     all.extend(b.iter().filter(|new| !a.contains(new)).cloned());
     all

@@ -9,7 +9,10 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::time::Instant;
 
-use super::expression::{apply, holds};
+use super::{
+    expression::{apply, holds},
+    validation::is_valid,
+};
 use crate::dynamodb::store::{Cancellation, Item, ItemKey, Page, Store, Transacted, Write};
 
 /// DynamoDB API Reference, `TransactWriteItems`: 100 actions, 4 MB, no item twice.
@@ -144,7 +147,7 @@ impl Tables {
     fn fault(&self, writes: &[Write]) -> Option<&'static str> {
         let mut seen = HashSet::new();
         let bytes: usize = writes.iter().map(Write::size_bytes).sum();
-        if writes.is_empty() || writes.len() > MAX_WRITES || bytes > MAX_BYTES {
+        if writes.is_empty() || writes.len() > MAX_WRITES || bytes > MAX_BYTES || !writes.iter().all(is_valid) {
             return Some("ValidationException");
         }
         for key in writes.iter().map(Write::item) {

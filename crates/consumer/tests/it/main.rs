@@ -5,6 +5,7 @@
 mod batch;
 mod bundle;
 mod claim_check;
+mod conformance;
 mod dead_letter;
 mod delivery;
 mod fifo;
