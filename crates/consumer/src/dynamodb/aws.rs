@@ -5,14 +5,11 @@ mod request;
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{
-    Client,
-    types::{AttributeValue, KeysAndAttributes},
-};
+use aws_sdk_dynamodb::{Client, types::KeysAndAttributes};
 use futures::{FutureExt as _, future::BoxFuture};
 
 use self::{answer::transacted, request::action};
-use super::store::{Item, ItemKey, Page, Store, Transacted, Write};
+use super::store::{Item, ItemKey, Store, Transacted, Write};
 use crate::sdk_error::describe;
 
 /// DynamoDB API Reference, `BatchGetItem`: 100 items.
@@ -52,23 +49,6 @@ impl Store for AwsStore {
                     Ok(items)
                 }
             }
-        }
-        .boxed()
-    }
-
-    fn scan<'a>(&'a self, table: &'a str, prefix: &'a str, after: Option<Item>) -> BoxFuture<'a, Result<Page, String>> {
-        async move {
-            let request = self.0.scan().table_name(table).consistent_read(true);
-            let request = request
-                .filter_expression("begins_with(#pk, :prefix)")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
-                .set_exclusive_start_key(after);
-            let page = request.send().await.map_err(|error| describe(&error))?;
-            Ok(Page {
-                items: page.items.unwrap_or_default(),
-                next: page.last_evaluated_key.filter(|key| !key.is_empty()),
-            })
         }
         .boxed()
     }

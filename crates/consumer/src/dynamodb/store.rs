@@ -43,17 +43,6 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// # Errors
     /// Why they could not be read, without a value. Nothing was changed.
     fn read<'a>(&'a self, keys: &'a [ItemKey]) -> BoxFuture<'a, Result<Vec<Option<Item>>, String>>;
-
-    /// A page of the items of `table` whose `pk` begins with `prefix`, in no order, strongly
-    /// consistent. `after` is the [`Page::next`] of the page before, `None` at the beginning.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    #[allow(
-        dead_code,
-        reason = "the sweep of emitted events is the first to scan; whether that counts as dead depends on the features"
-    )]
-    fn scan<'a>(&'a self, table: &'a str, prefix: &'a str, after: Option<Item>) -> BoxFuture<'a, Result<Page, String>>;
 }
 
 /// Which item of which table.
@@ -61,14 +50,6 @@ pub(crate) trait Store: Send + Sync + 'static {
 pub(crate) struct ItemKey {
     pub(crate) table: String,
     pub(crate) key: Key,
-}
-
-/// Some items of a scan. It may be empty though others follow.
-#[expect(dead_code, reason = "the sweep of emitted events is the first to scan")]
-pub(crate) struct Page {
-    pub(crate) items: Vec<Item>,
-    /// Where the next page begins; `None` after the last.
-    pub(crate) next: Option<Item>,
 }
 
 /// One action of a transaction.

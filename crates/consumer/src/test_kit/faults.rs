@@ -9,7 +9,7 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 
 use super::clock;
-use crate::dynamodb::store::{Cancellation, Item, ItemKey, Page, Store, Transacted, Write};
+use crate::dynamodb::store::{Cancellation, Item, ItemKey, Store, Transacted, Write};
 
 /// What happens to one request that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,9 +160,5 @@ impl Store for FaultyStore {
 
     fn read<'a>(&'a self, keys: &'a [ItemKey]) -> BoxFuture<'a, Result<Vec<Option<Item>>, String>> {
         self.inner.read(keys)
-    }
-
-    fn scan<'a>(&'a self, table: &'a str, prefix: &'a str, after: Option<Item>) -> BoxFuture<'a, Result<Page, String>> {
-        self.inner.scan(table, prefix, after)
     }
 }

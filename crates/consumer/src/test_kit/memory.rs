@@ -13,7 +13,7 @@ use super::{
     expression::{apply, holds},
     validation::is_valid,
 };
-use crate::dynamodb::store::{Cancellation, Item, ItemKey, Page, Store, Transacted, Write};
+use crate::dynamodb::store::{Cancellation, Item, ItemKey, Store, Transacted, Write};
 
 /// DynamoDB API Reference, `TransactWriteItems`: 100 actions, 4 MB, no item twice.
 const MAX_WRITES: usize = 100;
@@ -73,23 +73,6 @@ impl Store for MemoryStore {
                 None => Err("ResourceNotFoundException".to_owned()),
             };
             keys.iter().map(read).collect()
-        }
-        .boxed()
-    }
-
-    fn scan<'a>(
-        &'a self,
-        table: &'a str,
-        prefix: &'a str,
-        _after: Option<Item>,
-    ) -> BoxFuture<'a, Result<Page, String>> {
-        async move {
-            let begins = |item: &Item| {
-                let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
-                pk.is_some_and(|pk| pk.starts_with(prefix))
-            };
-            let items = self.items(table).into_iter().filter(begins).collect();
-            Ok(Page { items, next: None })
         }
         .boxed()
     }
