@@ -25,6 +25,9 @@ use self::{
 };
 use crate::{machine, report::Report};
 
+/// The most of `peer_secs` in a quick run.
+const QUICK_PEER_SECS: u64 = 3;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The scenarios to run; all when none is named.
@@ -113,13 +116,24 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         .extend((!starts.is_empty()).then(|| tables::starts(&starts)));
     report
         .sections
-        .extend((!runs.is_empty()).then(|| tables::runs(&runs, arguments.peer_secs)));
+        .extend((!runs.is_empty()).then(|| tables::runs(&runs, arguments.peer_limit())));
     report.print();
     outcome?;
     if let Some(path) = &arguments.results {
         report.write_consumers(path, "make bench-consumer")?;
     }
     Ok(())
+}
+
+impl Arguments {
+    /// How long a run of Powertools may take.
+    fn peer_limit(&self) -> Option<Duration> {
+        let secs = match self.quick {
+            true => self.peer_secs.min(QUICK_PEER_SECS),
+            false => self.peer_secs,
+        };
+        (secs > 0).then(|| Duration::from_secs(secs))
+    }
 }
 
 async fn start_often(arguments: &Arguments, parts: &Parts, starts: &mut Vec<Init>) -> Result<()> {
@@ -151,8 +165,7 @@ async fn run_load(arguments: &Arguments, parts: &Parts, load: (usize, usize), ru
             crate::say(&format!(
                 "==> {messages} messages, {copies_percent} % copies, batches of {batch}: {who}"
             ));
-            let limit = Duration::from_secs(if arguments.quick { 3 } else { arguments.peer_secs });
-            let limit = (who != Who::Oncebox && !limit.is_zero()).then_some(limit);
+            let limit = arguments.peer_limit().filter(|_| who != Who::Oncebox);
             match measure(who, load, parts, limit).await? {
                 Some(measured) => runs.push(Run { who, load, measured }),
                 None => crate::say("    skipped: it cannot be had on this machine"),

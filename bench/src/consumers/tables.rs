@@ -74,7 +74,7 @@ pub(crate) fn starts(starts: &[Init]) -> Section {
     }
 }
 
-pub(crate) fn runs(runs: &[Run], peer_secs: u64) -> Section {
+pub(crate) fn runs(runs: &[Run], peer_limit: Option<Duration>) -> Section {
     let oncebox = |load: Load| runs.iter().find(|run| run.who == Who::Oncebox && run.load == load);
     let rows = runs.iter().map(|run| {
         let measured = &run.measured;
@@ -101,10 +101,10 @@ pub(crate) fn runs(runs: &[Run], peer_secs: u64) -> Section {
             measured.returned.to_string(),
         ]
     });
-    let limit = match peer_secs {
-        0 => String::new(),
-        secs => format!(" A run of Powertools ends after {secs} s; its figures are of the messages until then."),
-    };
+    let limit = peer_limit.map_or_else(String::new, |limit| {
+        let secs = limit.as_secs();
+        format!(" A run of Powertools ends after {secs} s; its figures are of the messages until then.")
+    });
     Section {
         title: "Consumers",
         about: format!(
