@@ -116,6 +116,8 @@ async fn what_was_parked_as_too_large_goes_by_reference_once_there_is_a_bucket()
     ];
     let relay = scene.relay(&topic_line).await;
     until_parked(&scene, &["oversize", "follows"]).await;
+    // People look for it with `parked show --id`.
+    relay.said(&committed[1]).await.unwrap();
     scene.settled().await;
     relay.stop().await.unwrap();
 
