@@ -2,7 +2,6 @@
 
 pub mod arguments;
 pub mod check;
-pub mod confirm;
 pub mod connection;
 pub mod cursor;
 pub mod health;
@@ -17,6 +16,8 @@ pub mod status;
 mod table;
 
 use std::{fmt, process::ExitCode};
+
+use oncebox_command::Unconfirmed;
 
 /// Why a command failed, with the exit code that says so to a script.
 #[derive(Debug)]
@@ -72,6 +73,16 @@ impl Failure {
             FailureKind::Usage => 2,
             FailureKind::Database => 3,
         })
+    }
+}
+
+impl From<Unconfirmed> for Failure {
+    fn from(unconfirmed: Unconfirmed) -> Self {
+        let kind = match unconfirmed {
+            Unconfirmed::NobodyToAsk => FailureKind::Usage,
+            Unconfirmed::Refused | Unconfirmed::Unread(_) => FailureKind::Runtime,
+        };
+        Self::new(kind, unconfirmed)
     }
 }
 

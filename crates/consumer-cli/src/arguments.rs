@@ -1,6 +1,7 @@
 //! The command line: which commands there are, and what they say of themselves.
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use oncebox_command::with_exit_codes;
 
 use crate::{failure::Failure, gap, record};
 
@@ -40,20 +41,7 @@ pub(crate) fn parse() -> Arguments {
 
 /// All commands, each with what its exit codes mean.
 fn tree() -> clap::Command {
-    with_exit_codes(Arguments::command())
-}
-
-fn with_exit_codes(command: clap::Command) -> clap::Command {
-    let said = [command.get_long_about(), command.get_after_help()];
-    let is_told = said
-        .iter()
-        .flatten()
-        .any(|text| text.to_string().contains("Exit codes:"));
-    let command = command.mut_subcommands(with_exit_codes);
-    match is_told || command.has_subcommands() {
-        true => command,
-        false => command.after_help(EXIT_CODES),
-    }
+    with_exit_codes(Arguments::command(), EXIT_CODES)
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
+use oncebox_command::Unconfirmed;
 use oncebox_consumer::operator::OperatorError;
 
 /// Why a command failed.
@@ -40,6 +41,16 @@ impl Failure {
             FailureKind::Usage => 2,
             FailureKind::Table => 3,
         })
+    }
+}
+
+impl From<Unconfirmed> for Failure {
+    fn from(unconfirmed: Unconfirmed) -> Self {
+        let kind = match unconfirmed {
+            Unconfirmed::NobodyToAsk => FailureKind::Usage,
+            Unconfirmed::Refused | Unconfirmed::Unread(_) => FailureKind::Runtime,
+        };
+        Self::new(kind, unconfirmed)
     }
 }
 

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
+use oncebox_command::Consent;
 use oncebox_consumer::operator::KeyStanding;
 use serde::Serialize;
 
 use crate::{
-    confirm::Consent,
     failure::Failure,
     output::{Output, clean},
     tables::Tables,
@@ -114,7 +114,7 @@ async fn skip(named: &Named, sequence: i64, consent: Consent) -> Result<(), Fail
         return Err(Failure::refused(problem));
     }
     let before = Report::of(named, seen.clone(), "skip");
-    let acts = consent.ask(&text(&before), &format!("skip sequence {sequence} for good?"))?;
+    let acts = consent.ask(&format!("{}\nskip sequence {sequence} for good?", text(&before)))?;
     let after = match acts {
         true => operator.skip(&named.key, sequence, &seen).await?,
         false => seen,

@@ -1,10 +1,9 @@
-//! Looks at and mends what consumers keep in DynamoDB: watermarks, records and emitted events.
+//! Looks at and mends what consumers keep in DynamoDB: watermarks and dedupe records.
 //!
 //! Exit codes and names of JSON fields are documented in docs/OPERATIONS.md and do not change within a major
 //! version. No command shows a payload.
 
 mod arguments;
-mod confirm;
 mod failure;
 mod gap;
 mod output;

@@ -6,6 +6,7 @@ mod tests;
 use std::path::PathBuf;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use oncebox_command::with_exit_codes;
 use secrecy::SecretString;
 
 use super::{
@@ -126,20 +127,7 @@ pub fn parse() -> Arguments {
 
 /// All commands, each with what its exit codes mean.
 fn tree() -> clap::Command {
-    with_exit_codes(Arguments::command())
-}
-
-fn with_exit_codes(command: clap::Command) -> clap::Command {
-    let said = [command.get_long_about(), command.get_after_help()];
-    let is_told = said
-        .iter()
-        .flatten()
-        .any(|text| text.to_string().contains("Exit codes:"));
-    let command = command.mut_subcommands(with_exit_codes);
-    match is_told || command.has_subcommands() {
-        true => command,
-        false => command.after_help(EXIT_CODES),
-    }
+    with_exit_codes(Arguments::command(), EXIT_CODES)
 }
 
 /// Runs the command.

@@ -6,10 +6,11 @@ mod list;
 mod selection;
 
 use clap::{Args, Subcommand};
+use oncebox_command::Consent;
 
 use self::selection::Selected;
 pub(super) use self::selection::check_known;
-use super::{Failure, FailureKind, confirm::Consent, connection::DatabaseArguments, output::Output};
+use super::{Failure, FailureKind, connection::DatabaseArguments, output::Output};
 use crate::parked::filter::State;
 
 /// `outbox-relay parked …`

@@ -6,6 +6,7 @@ mod selected;
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
+use oncebox_command::Consent;
 use sqlx::PgConnection;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,6 @@ use self::{
 };
 use super::{
     Failure, FailureKind,
-    confirm::Consent,
     output::{Output, note},
     run,
 };
@@ -173,10 +173,8 @@ impl Arguments {
             return Ok(false);
         }
         let (events, place) = (count.events(), config.database.place());
-        self.consent.ask(&format!(
-            "publish {events} events of {place} again, to {}?",
-            sink.publisher.arn()
-        ))
+        let question = format!("publish {events} events of {place} again, to {}?", sink.publisher.arn());
+        Ok(self.consent.ask(&question)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `cursor delete`.
 
 use clap::Args;
+use oncebox_command::Consent;
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -8,7 +9,6 @@ use super::{refused, reset::failure};
 use crate::{
     command::{
         Failure,
-        confirm::Consent,
         connection::{DatabaseArguments, Opened},
         output::{Output, note},
         parked::check_known,

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use jiff::Timestamp;
+use oncebox_command::Consent;
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -9,7 +10,6 @@ use super::refused;
 use crate::{
     command::{
         Failure, FailureKind,
-        confirm::Consent,
         connection::{DatabaseArguments, Opened},
         output::{Output, note},
         parked::check_known,

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 
 use clap::Args;
+use oncebox_command::Consent;
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
@@ -11,7 +12,6 @@ use super::usage;
 use crate::{
     command::{
         Failure, FailureKind,
-        confirm::Consent,
         connection::{DatabaseArguments, Opened},
         output::{Output, note},
         parked::selection::check_known,

@@ -4,17 +4,31 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::Args;
 
-use crate::failure::{Failure, FailureKind};
-
 /// How a command that changes something is told to.
 #[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Consent {
+pub struct Consent {
     /// Do it without asking.
     #[arg(long, short)]
     yes: bool,
     /// Only tell what would be done.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// Why nothing may be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Unconfirmed {
+    /// Wrong usage.
+    #[error(
+        "standard input is no terminal, so nobody can be asked; pass --yes to do it, or --dry-run to see what it would do"
+    )]
+    NobodyToAsk,
+    /// The answer was no.
+    #[error("not confirmed; nothing was changed")]
+    Refused,
+    /// The answer could not be read.
+    #[error("the answer cannot be read")]
+    Unread(#[source] std::io::Error),
 }
 
 /// What to do about a plan.
@@ -27,31 +41,49 @@ enum Step {
 }
 
 impl Consent {
-    /// Fails when nobody can be asked and nobody has said yes: before any work.
-    pub(crate) fn check(self) -> Result<(), Failure> {
+    /// Whether nothing is to be changed, whatever anybody answers.
+    #[must_use]
+    pub fn is_dry_run(self) -> bool {
+        self.dry_run
+    }
+
+    /// Whether to act at once, so that no plan has to be shown first.
+    #[must_use]
+    pub fn is_given(self) -> bool {
+        self.step(false) == Step::Act
+    }
+
+    /// To be called before any work.
+    ///
+    /// # Errors
+    /// [`Unconfirmed::NobodyToAsk`]: nobody has said yes, and nobody can be asked.
+    pub fn check(self) -> Result<(), Unconfirmed> {
         match self.step(std::io::stdin().is_terminal()) {
             Step::Act | Step::Ask | Step::OnlyTell => Ok(()),
-            Step::Refuse => Err(nobody_to_ask()),
+            Step::Refuse => Err(Unconfirmed::NobodyToAsk),
         }
     }
 
-    /// Tells `plan` and asks `question` where that is needed. Returns whether to act.
-    pub(crate) fn ask(self, plan: &str, question: &str) -> Result<bool, Failure> {
+    /// Asks `question` on standard error where that is needed. Returns whether to act.
+    ///
+    /// # Errors
+    /// [`Unconfirmed`]: neither yes nor a dry run.
+    pub fn ask(self, question: &str) -> Result<bool, Unconfirmed> {
         match self.step(std::io::stdin().is_terminal()) {
             Step::Act => Ok(true),
             Step::OnlyTell => Ok(false),
-            Step::Refuse => Err(nobody_to_ask()),
+            Step::Refuse => Err(Unconfirmed::NobodyToAsk),
             Step::Ask => {
                 let mut stderr = std::io::stderr();
-                let _ = write!(stderr, "{plan}\n{question} [y/N] ");
+                let _ = write!(stderr, "{question} [y/N] ");
                 let _ = stderr.flush();
                 let mut answer = String::new();
                 let read = std::io::stdin().lock().read_line(&mut answer);
-                read.map_err(|error| Failure::new(FailureKind::Runtime, error))?;
+                read.map_err(Unconfirmed::Unread)?;
                 if is_yes(&answer) {
                     return Ok(true);
                 }
-                Err(Failure::refused("not confirmed; nothing was changed"))
+                Err(Unconfirmed::Refused)
             }
         }
     }
@@ -70,15 +102,6 @@ fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
-fn nobody_to_ask() -> Failure {
-    Failure::new(
-        FailureKind::Usage,
-        anyhow::anyhow!(
-            "standard input is no terminal, so nobody can be asked; pass --yes to do it, or --dry-run to see what it would do"
-        ),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +116,15 @@ mod tests {
         }
         assert_eq!(step(false, false, true), Step::Ask);
         assert_eq!(step(false, false, false), Step::Refuse);
-        assert!(is_yes(" Yes\n") && !is_yes("") && !is_yes("yess"));
+    }
+
+    #[test]
+    fn only_yes_is_a_yes() {
+        for yes in ["y", "Y\n", " yes \r\n", "YES"] {
+            assert!(is_yes(yes), "{yes:?}");
+        }
+        for no in ["", "\n", "n", "no", "yess", "ja", "yes please"] {
+            assert!(!is_yes(no), "{no:?}");
+        }
     }
 }
