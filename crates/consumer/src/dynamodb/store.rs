@@ -22,7 +22,7 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 /// # Guarantees
 /// - A transaction is applied whole or not at all, and isolated from every other one.
 /// - What [`transact`](Self::transact) has answered as [`Transacted::Committed`] is seen by every
-///   later [`read`](Self::read), [`scan`](Self::scan) and condition, whoever asks.
+///   later [`read`](Self::read) and condition, whoever asks.
 /// - Any answer but [`Transacted::Unknown`] is final for this request: it is not applied afterwards.
 ///   After `Unknown` it may have been applied, or may be applied at any later moment.
 /// - No answer says that a request was applied which was not.
