@@ -17,9 +17,10 @@
 //! - No two relays publish one shard at once.
 //!
 //! # Reading order
-//! [`log`], [`sink`], [`publish`], [`lease`], [`database`]; then [`config`], [`telemetry`], [`command`], [`parked`] (what a person
+//! [`log`], [`sink`], [`publish`], [`lease`], [`database`]; then [`config`], [`telemetry`], [`chance`], [`command`], [`parked`] (what a person
 //! may do with events that were set aside) and [`replay`] (events published again).
 
+pub mod chance;
 pub mod command;
 pub mod config;
 pub mod database;

@@ -8,16 +8,18 @@
 //! # Reading order
 //! [`snapshot`] (what Postgres says is visible), [`cursor`] (the pure rule: base, run, horizon),
 //! [`page`] (the rows of a run), [`again`] (rows that were read before), [`parked`] (events set aside), [`store`] (the cursor's row and its
-//! epoch, and the transaction in which both are written), [`known`] (which sinks there are), [`upkeep`] (partitions). For commands:
+//! epoch, and the transaction in which both are written), [`connection`] (all of this as sinks ask for it), [`known`] (which sinks there are), [`members`] (the list of relays and who holds what), [`upkeep`] (partitions). For commands:
 //! [`standing`] (how far everybody is), [`relays`] (who lives), [`extent`] and [`freeing`] (how large the log is, and when it is freed),
 //! [`moving`] and [`renaming`] (cursors moved by a person), [`rebase`] (a log that came from another cluster), [`replay`]
 //! (a fixed set of events, published again).
 
 pub mod again;
+pub mod connection;
 pub mod cursor;
 pub mod extent;
 pub mod freeing;
 pub mod known;
+pub mod members;
 pub mod moving;
 pub mod page;
 pub mod parked;

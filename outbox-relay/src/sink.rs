@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use self::gather::BundleLimits;
 use crate::{
+    chance::Chance,
     log::page::Selection,
     publish::BatchLimits,
     telemetry::{metrics::SinkMetrics, traces::SinkTraces},
@@ -55,6 +56,8 @@ pub struct Sink<P> {
     pub max_window: usize,
     /// Longest that a drain waits for answers.
     pub drain_timeout: Duration,
+    /// What is left to chance: how long a retry waits.
+    pub chance: Chance,
     /// What is counted.
     pub metrics: SinkMetrics,
     /// What is traced, if anything is.

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, FailureKind};
 use crate::{
+    chance::Chance,
     config::{Config, SinkConfig, same_target},
     database::{Database, statement::statement, trouble},
     lease::{member::Member, term::Terms},
@@ -240,6 +241,7 @@ pub(super) async fn build(
         max_in_flight: sink.max_in_flight,
         max_window: sink.max_window,
         drain_timeout,
+        chance: Chance::default(),
         metrics,
         traces,
     })

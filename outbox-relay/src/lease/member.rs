@@ -4,14 +4,19 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::{sync::watch as channel, time::timeout};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
-    shares::ShardRow,
     term::{Lease, Moment, Terms},
     watch::{Beat, Watch},
 };
-use crate::database::{Database, session::Session, statement::statement, trouble};
+use crate::{
+    chance::Chance,
+    database::trouble,
+    log::{
+        connection::{Connect, Connection},
+        members::ShardRow,
+    },
+};
 
 /// A relay's place on the list, from joining to leaving or being declared dead.
 #[derive(Debug, Clone)]
@@ -37,8 +42,9 @@ pub struct Roster {
 
 /// Keeps a relay on the list.
 #[derive(Debug)]
-pub struct Member {
-    database: Database,
+pub struct Member<D> {
+    database: D,
+    chance: Chance,
     /// For people to read: where this relay runs.
     host: String,
     sinks: Vec<String>,
@@ -50,21 +56,14 @@ pub struct Member {
     watch: Watch,
 }
 
-/// The most rows of other relays that are read; far more than can share sixteen shards.
-const MAX_RELAYS: i64 = 1_000;
-
-impl Member {
+impl<D: Connect> Member<D> {
     /// A relay that is not on the list yet, and where to see who is.
     #[must_use]
-    pub fn new(
-        database: Database,
-        host: String,
-        sinks: Vec<String>,
-        terms: Terms,
-    ) -> (Self, channel::Receiver<Roster>) {
+    pub fn new(database: D, host: String, sinks: Vec<String>, terms: Terms) -> (Self, channel::Receiver<Roster>) {
         let (roster, seen) = channel::channel(Roster::default());
         let member = Self {
             database,
+            chance: Chance::default(),
             host,
             sinks,
             terms,
@@ -75,6 +74,13 @@ impl Member {
         (member, seen)
     }
 
+    /// Leaves names to this chance.
+    #[must_use]
+    pub fn with_chance(mut self, chance: Chance) -> Self {
+        self.chance = chance;
+        self
+    }
+
     /// Beats until it is told to end, then takes itself off the list if `leaves_clean` says that no
     /// request of this relay is unanswered; else others have to wait for the end of its term.
     ///
@@ -83,7 +89,7 @@ impl Member {
         let mut connection = None;
         let mut is_failing = false;
         while !end.is_cancelled() {
-            let began = Moment::now();
+            let began = self.terms.clock.now();
             let limit = self.terms.term.max(Duration::from_secs(1));
             match timeout(limit, self.beat(&mut connection)).await {
                 Ok(Ok(())) => is_failing = false,
@@ -99,7 +105,7 @@ impl Member {
                     is_failing = true;
                 }
             }
-            let pause = self.terms.beat.saturating_sub(Moment::now().since(began));
+            let pause = self.terms.beat.saturating_sub(self.terms.clock.now().since(began));
             let _ = timeout(pause, end.cancelled()).await;
         }
         if leaves_clean() {
@@ -107,20 +113,20 @@ impl Member {
         }
     }
 
-    async fn beat(&mut self, connection: &mut Option<Session>) -> Result<(), sqlx::Error> {
+    async fn beat(&mut self, connection: &mut Option<D::Connection>) -> Result<(), sqlx::Error> {
         let connection = match connection {
             Some(connection) => connection,
             None => connection.insert(self.database.session().await?),
         };
-        let began = Moment::now();
+        let clock = self.terms.clock;
+        let began = clock.now();
         let me = self.roster.borrow().me.clone();
         let me = match me {
             Some(me) => me,
             None => self.join(connection).await?,
         };
-        let sent = Moment::now();
-        let beat = statement("update oncebox.relay set beat = beat + 1, beat_at = now() where id = $1");
-        if beat.bind(&me.id).execute(&mut *connection).await? == 0 {
+        let sent = clock.now();
+        if !connection.beat(&me.id).await? {
             // Declared dead: whatever was held is somebody else's, so this is another relay from now on.
             me.lease.end();
             self.roster.send_modify(|roster| *roster = Roster::default());
@@ -132,41 +138,33 @@ impl Member {
         }
         me.lease.extend(sent);
 
-        let rows: Vec<(String, Vec<String>, i64, i64)> =
-            statement("select id, sinks, beat, term_ms from oncebox.relay order by id limit $1")
-                .bind(MAX_RELAYS)
-                .fetch_as(&mut *connection)
-                .await?;
-        let others = rows.iter().filter(|(id, ..)| *id != me.id);
+        let rows = connection.relays().await?;
+        let others = rows.iter().filter(|row| row.id != me.id);
         let beats: Vec<Beat> = others
-            .map(|(id, _, beat, term_ms)| Beat {
-                relay: id.clone(),
-                beat: *beat,
-                term: Duration::from_millis(term_ms.unsigned_abs()),
+            .map(|row| Beat {
+                relay: row.id.clone(),
+                beat: row.beat,
+                term: row.term,
             })
             .collect();
-        let dead = self.watch.observe(&beats, Moment::now());
+        let dead = self.watch.observe(&beats, clock.now());
         for beat in &dead {
-            // Whoever claims at this moment holds a lock on its row, and is looked at again with the next
-            // beat: to wait for it would delay this relay's own beats.
-            let declared = statement(
-                "delete from oncebox.relay
-                 where id = (select id from oncebox.relay where id = $1 and beat = $2 for update skip locked)",
-            );
-            let declared = declared.bind(&beat.relay).bind(beat.beat);
-            if declared.execute(&mut *connection).await? > 0 {
+            if connection.declare_dead(&beat.relay, beat.beat).await? {
                 tracing::warn!(
                     relay = beat.relay,
                     "another relay was silent for its whole lease; its shards are free"
                 );
             }
         }
-        let cursors = self.cursors(connection).await?;
+        let mut cursors: HashMap<String, Vec<ShardRow>> = HashMap::new();
+        for (sink, row) in connection.cursors(&self.sinks).await? {
+            cursors.entry(sink).or_default().push(row);
+        }
         let is_dead = |id: &str| dead.iter().any(|beat| beat.relay == id);
         let mut members: HashMap<String, Vec<String>> = HashMap::new();
-        for (id, sinks, ..) in rows.into_iter().filter(|(id, ..)| !is_dead(id)) {
-            for sink in sinks {
-                members.entry(sink).or_default().push(id.clone());
+        for row in rows.into_iter().filter(|row| !is_dead(&row.id)) {
+            for sink in row.sinks {
+                members.entry(sink).or_default().push(row.id.clone());
             }
         }
         self.roster.send_replace(Roster {
@@ -179,15 +177,10 @@ impl Member {
     }
 
     /// Puts this relay on the list, under a new id.
-    async fn join(&mut self, connection: &mut Session) -> Result<Membership, sqlx::Error> {
-        let new_id = || format!("{}-{}", self.host, Uuid::new_v4().simple());
+    async fn join(&mut self, connection: &mut D::Connection) -> Result<Membership, sqlx::Error> {
+        let new_id = || format!("{}-{}", self.host, self.chance.uuid().simple());
         let id = self.joins_as.get_or_insert_with(new_id).clone();
-        statement("insert into oncebox.relay (id, sinks, term_ms) values ($1, $2, $3) on conflict do nothing")
-            .bind(&id)
-            .bind(&self.sinks)
-            .bind(i64::try_from(self.terms.term.as_millis()).unwrap_or(i64::MAX))
-            .execute(connection)
-            .await?;
+        connection.join(&id, &self.sinks, self.terms.term).await?;
         self.joins_as = None;
         tracing::info!(relay = id, "joined the relays");
         let lease = Lease::new(self.terms);
@@ -196,21 +189,8 @@ impl Member {
         Ok(me)
     }
 
-    async fn cursors(&self, connection: &mut Session) -> Result<HashMap<String, Vec<ShardRow>>, sqlx::Error> {
-        let rows: Vec<(String, i16, i64, Option<String>)> =
-            statement("select sink, shard, epoch, owner from oncebox.cursor where sink = any($1) order by sink, shard")
-                .bind(&self.sinks)
-                .fetch_as(connection)
-                .await?;
-        let mut cursors: HashMap<String, Vec<ShardRow>> = HashMap::new();
-        for (sink, shard, epoch, owner) in rows {
-            cursors.entry(sink).or_default().push(ShardRow { shard, epoch, owner });
-        }
-        Ok(cursors)
-    }
-
     /// Frees what is held at once, so that others need not wait for the term's end.
-    async fn leave(&self, connection: Option<Session>) {
+    async fn leave(&self, connection: Option<D::Connection>) {
         let Some(me) = self.roster.borrow().me.clone() else {
             return;
         };
@@ -220,10 +200,7 @@ impl Member {
                 Some(connection) => connection,
                 None => self.database.session().await?,
             };
-            statement("delete from oncebox.relay where id = $1")
-                .bind(&me.id)
-                .execute(&mut connection)
-                .await?;
+            connection.leave(&me.id).await?;
             connection.close().await
         };
         match timeout(Duration::from_secs(2), left).await {

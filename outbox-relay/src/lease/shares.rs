@@ -1,15 +1,6 @@
 //! Who should hold what. Pure.
 
-/// A cursor's row, as far as ownership goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShardRow {
-    /// The shard.
-    pub shard: i16,
-    /// Its epoch.
-    pub epoch: i64,
-    /// Who holds it, if anybody does.
-    pub owner: Option<String>,
-}
+use crate::log::members::ShardRow;
 
 /// What a relay should do about one sink.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

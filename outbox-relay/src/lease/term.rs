@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
 
 /// The times that follow from the configured lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,30 @@ pub struct Terms {
     pub beat: Duration,
     /// Longest that one request to a target may take. None is started that could outlast the term.
     pub request_timeout: Duration,
+    /// What they are counted on.
+    pub clock: Clock,
+}
+
+/// What a term is counted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Clock {
+    /// This machine's clock that also counts while the machine sleeps.
+    #[default]
+    Machine,
+    /// The clock of tokio's runtime, which can be paused and moved on, from this moment on.
+    Runtime(Instant),
+}
+
+impl Clock {
+    /// Now.
+    #[must_use]
+    pub fn now(self) -> Moment {
+        match self {
+            Self::Machine => Moment::now(),
+            // As if the machine had been up for long: 0 is before every moment.
+            Self::Runtime(origin) => Moment(1 + u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX - 1)),
+        }
+    }
 }
 
 /// No request takes longer, however long the lease is.
@@ -34,6 +59,7 @@ impl Terms {
             term,
             beat: lease / 16,
             request_timeout: (term / 2).min(LONGEST_REQUEST),
+            clock: Clock::Machine,
         }
     }
 }
@@ -142,7 +168,7 @@ impl Lease {
     /// Whether a request that is started now ends within the term.
     #[must_use]
     pub fn may_send(&self) -> bool {
-        self.may_send_at(Moment::now())
+        self.may_send_at(self.terms.clock.now())
     }
 
     fn may_send_at(&self, now: Moment) -> bool {

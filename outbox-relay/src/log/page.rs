@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Seq, Xid,
+    connection::Connection,
     cursor::{Horizon, Run, Stretch},
     snapshot::Snapshot,
 };
@@ -152,8 +153,8 @@ const SEQUENCE_POSITION: &str = "select case when is_called then last_value else
 ///
 /// # Cancel safety
 /// Reads only; a cancelled call leaves the connection unusable for others until it is closed.
-pub async fn read(
-    connection: &mut Session,
+pub async fn read<C: Connection>(
+    connection: &mut C,
     run: &Run,
     selection: &Selection,
     position: Seq,
@@ -169,7 +170,9 @@ pub async fn read(
     let (mut left, mut searched) = (limits, limits.span);
     loop {
         let to = stretch.up_to().min(page.read_to.saturating_add(searched));
-        let found = select(connection, run, selection, stretch, (page.read_to, to), left).await?;
+        let found = connection
+            .rows(run, selection, stretch, (page.read_to, to), left)
+            .await?;
         let is_cut = found.read_to < to;
         page.read_to = found.read_to;
         left.span -= Seq::try_from(found.rows.len()).unwrap_or(left.span);
@@ -185,7 +188,7 @@ pub async fn read(
 }
 
 /// The rows of `run` between two positions of a stretch, as many as `limits` allow.
-async fn select(
+pub(super) async fn select(
     connection: &mut Session,
     run: &Run,
     selection: &Selection,

@@ -6,12 +6,13 @@ mod save;
 
 use super::{
     Seq,
+    connection::Connection,
     cursor::{Base, Horizon, Run},
-    page,
 };
 use crate::database::{session::Session, statement::statement};
 
-pub use claim::claim;
+pub(super) use claim::attempt;
+pub use claim::{Try, claim};
 pub(super) use row::decode;
 pub use save::save;
 
@@ -98,13 +99,21 @@ pub enum StoreError {
 ///
 /// # Cancel safety
 /// All cursors are created or none.
-pub async fn prepare(connection: &mut Session, sink: &str, start: Start) -> Result<(), StoreError> {
-    let seq_before = page::sequence_position(connection).await?;
-    let now = page::look(connection, seq_before).await?;
+pub async fn prepare<C: Connection>(connection: &mut C, sink: &str, start: Start) -> Result<(), StoreError> {
+    let seq_before = connection.sequence_position().await?;
+    let now = connection.look(seq_before).await?;
     let first = match start {
         Start::Beginning => Base::beginning(),
         Start::Now => Base::at(now),
     };
+    Ok(connection.create_cursors(sink, &first).await?)
+}
+
+/// Creates the cursors of a sink that has none, at `first`.
+///
+/// # Errors
+/// Whatever the database says.
+pub(super) async fn create(connection: &mut Session, sink: &str, first: &Base) -> Result<(), sqlx::Error> {
     statement(
         "insert into oncebox.cursor (sink, shard, base, base_next_xid, base_seq, base_open_floor, base_floors, position, system_id)
          select $1, shard, $2::pg_snapshot, $3, $4, $5, $6, 0, (select system_identifier from pg_control_system())

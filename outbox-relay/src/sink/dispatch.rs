@@ -230,7 +230,7 @@ impl<P: Publisher> Dispatch<P> {
             self.lanes.settle(&entry);
             settled.dropped.extend(entry.into_items());
         } else {
-            let wait = backoff::delay(error.class, attempts, rand::random());
+            let wait = backoff::delay(error.class, attempts, self.sink.chance.fraction());
             self.lanes.retry(entry, now + wait);
         }
     }

@@ -1,6 +1,6 @@
 //! What is set aside, until it is written with the cursor.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::{
     log::{
@@ -23,7 +23,7 @@ pub(super) struct Parking {
     /// Whether the sink may have parked events, so that it pays to ask.
     pub(super) any: bool,
     /// Parked events that are on their way again, until what became of them is written.
-    loaded: HashSet<Seq>,
+    loaded: BTreeSet<Seq>,
     /// Whether it was seen to what an earlier relay was sending when it ended.
     is_swept: bool,
 }
@@ -34,7 +34,7 @@ impl Parking {
             changes: Changes::default(),
             keys: HashSet::new(),
             any,
-            loaded: HashSet::new(),
+            loaded: BTreeSet::new(),
             is_swept: false,
         }
     }

@@ -35,10 +35,11 @@ use super::{
     reader::{Found, PageWanted, Reader},
 };
 use crate::{
-    database::{session::Session, trouble},
+    database::trouble,
     lease::term::Lease,
     log::{
         Seq,
+        connection::Connection,
         parked::{Count, Edition},
         store::{Claim, StoreError},
     },
@@ -83,10 +84,10 @@ impl From<Panicked> for PipelineError {
 
 /// How a pipeline ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct Ended<C> {
     /// The connection, for what follows, or why it ended without being asked to or could not save.
     /// The cursor is then where it was last saved.
-    pub outcome: Result<Session, PipelineError>,
+    pub outcome: Result<C, PipelineError>,
     /// Whether every request was answered, however it ended. If not, what was sent may still arrive, and
     /// the shards must not be handed over before the lease is over.
     pub is_clean: bool,
@@ -96,13 +97,13 @@ pub struct Ended {
 /// events, waits for the answers that are out and saves.
 ///
 /// When it returns, no request is in flight.
-pub async fn run<P: Publisher>(
+pub async fn run<P: Publisher, C: Connection>(
     sink: Arc<Sink<P>>,
     claims: Vec<Claim>,
-    connection: Session,
+    connection: C,
     lease: Lease,
     end: &CancellationToken,
-) -> Ended {
+) -> Ended<C> {
     let reader = Reader::new(claims);
     let subject = Subject {
         sink: Arc::clone(&sink),
@@ -142,7 +143,7 @@ pub async fn run<P: Publisher>(
     Ended { outcome, is_clean }
 }
 
-struct Pipeline<P> {
+struct Pipeline<P, C> {
     sink: Arc<Sink<P>>,
     reader: Reader,
     shards: Vec<i16>,
@@ -152,7 +153,7 @@ struct Pipeline<P> {
     held: Vec<Outgoing>,
     /// Those of them that the save under way moves over.
     saving_held: Vec<Outgoing>,
-    desk: Desk<P>,
+    desk: Desk<P, C>,
     poll: Poll,
     pace: Pace,
     saving: Saving,
@@ -176,7 +177,7 @@ enum Woken {
     Due,
 }
 
-impl<P: Publisher> Pipeline<P> {
+impl<P: Publisher, C: Connection> Pipeline<P, C> {
     async fn work(&mut self, end: &CancellationToken) -> Result<(), PipelineError> {
         while !end.is_cancelled() {
             while let Some(answer) = self.dispatch.answer_that_is_there() {

@@ -19,13 +19,16 @@ use super::{
     unanswered::Unanswered,
 };
 use crate::{
-    database::{Database, STATEMENT_TIMEOUT, session},
+    database::STATEMENT_TIMEOUT,
     lease::{
         member::{Membership, Roster},
         shares::{Plan, plan},
         term::{Moment, Terms},
     },
-    log::store::{self, Claim, Start},
+    log::{
+        connection::{Connect, Connection},
+        store::{self, Claim, Start},
+    },
     publish::{FailureClass, Publisher},
 };
 
@@ -34,9 +37,9 @@ const STEADY: Duration = Duration::from_secs(30);
 
 /// What a supervisor shares with the relay's other parts.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct Surroundings<D> {
     /// The database.
-    pub database: Database,
+    pub database: D,
     /// The times of its leases.
     pub terms: Terms,
     /// Whether this relay may publish, who else is there, and who holds what.
@@ -59,22 +62,23 @@ pub struct Ended {
 /// # Errors
 /// [`PipelineError::Elsewhere`] when the cursors are not this database's, and
 /// [`PipelineError::Panicked`].
-pub async fn supervise<P: Publisher>(
+pub async fn supervise<P: Publisher, D: Connect>(
     sink: Arc<Sink<P>>,
     start: Start,
-    surroundings: Surroundings,
+    surroundings: Surroundings<D>,
 ) -> Result<Ended, PipelineError> {
     let end = surroundings.end.clone();
+    let clock = surroundings.terms.clock;
     let mut failures = 0;
     let mut session = Session {
         sink: Arc::clone(&sink),
         surroundings,
-        changed_at: Moment::now(),
+        changed_at: clock.now(),
         unanswered: Unanswered::default(),
     };
     loop {
         let began = Instant::now();
-        session.changed_at = Moment::now();
+        session.changed_at = clock.now();
         let outcome = session.run(start).await;
         if began.elapsed() > STEADY {
             failures = 0;
@@ -101,7 +105,7 @@ pub async fn supervise<P: Publisher>(
                 failures += 1;
                 let reason = error.to_string();
                 let is_news = sink.metrics.not_ready(&reason);
-                let wait = backoff::delay(FailureClass::Throttled, failures, rand::random());
+                let wait = backoff::delay(FailureClass::Throttled, failures, sink.chance.fraction());
                 let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 // Once per reason: an outage of hours is one line, not thousands.
                 if is_news {
@@ -128,16 +132,16 @@ pub async fn supervise<P: Publisher>(
 }
 
 /// From a connection to its loss, or to the end.
-struct Session<P> {
+struct Session<P, D> {
     sink: Arc<Sink<P>>,
-    surroundings: Surroundings,
+    surroundings: Surroundings<D>,
     /// When this session last changed who holds what; what the roster shows from before that is old.
     changed_at: Moment,
     /// Requests that were given up, in this session or an earlier one.
     unanswered: Unanswered,
 }
 
-impl<P: Publisher> Session<P> {
+impl<P: Publisher, D: Connect> Session<P, D> {
     async fn run(&mut self, start: Start) -> Result<Ended, PipelineError> {
         if !self.may_hand_over().await {
             return Ok(Ended { is_clean: false });
@@ -152,7 +156,7 @@ impl<P: Publisher> Session<P> {
             // What is held stands still here: no pipeline runs.
             let Some((me, plan)) = self.next_plan(&held).await else {
                 if !held.is_empty() {
-                    in_time_sql(store::release(&mut connection, &self.sink.name, &held)).await?;
+                    in_time_sql(connection.release(&self.sink.name, &held)).await?;
                 }
                 connection.close().await?;
                 return Ok(Ended { is_clean: true });
@@ -167,7 +171,7 @@ impl<P: Publisher> Session<P> {
             };
             let ended = self.work(me, connection, claims, &held).await;
             if !ended.is_clean {
-                self.unanswered.note(Moment::now());
+                self.unanswered.note(self.surroundings.terms.clock.now());
             }
             connection = ended.outcome?;
             if !self.may_hand_over().await {
@@ -181,7 +185,9 @@ impl<P: Publisher> Session<P> {
     async fn may_hand_over(&self) -> bool {
         let end = &self.surroundings.end;
         loop {
-            let left = self.unanswered.left(self.surroundings.terms.term, Moment::now());
+            let left = self
+                .unanswered
+                .left(self.surroundings.terms.term, self.surroundings.terms.clock.now());
             if left.is_zero() {
                 return true;
             }
@@ -196,10 +202,10 @@ impl<P: Publisher> Session<P> {
     async fn work(
         &mut self,
         me: Membership,
-        connection: session::Session,
+        connection: D::Connection,
         claims: Vec<Claim>,
         held: &[(i16, i64)],
-    ) -> pipeline::Ended {
+    ) -> pipeline::Ended<D::Connection> {
         let stop = self.surroundings.end.child_token();
         let sink = Arc::clone(&self.sink);
         let running = pipeline::run(sink, claims, connection, me.lease, &stop);
@@ -235,6 +241,7 @@ impl<P: Publisher> Session<P> {
                 }
             }
             tokio::select! {
+                biased;
                 () = end.cancelled() => return None,
                 changed = timeout(self.surroundings.terms.term, self.surroundings.roster.changed()) => match changed {
                     Ok(Ok(())) => {}
@@ -274,14 +281,14 @@ impl<P: Publisher> Session<P> {
     /// Hands over, takes, and takes again what is kept: returns the claims to work on from now on.
     async fn rearrange(
         &mut self,
-        connection: &mut session::Session,
+        connection: &mut D::Connection,
         me: Option<&Membership>,
         plan: &Plan,
         held: &[(i16, i64)],
     ) -> Result<Vec<Claim>, PipelineError> {
         let name = &self.sink.name;
         if !plan.release.is_empty() {
-            in_time_sql(store::release(connection, name, &plan.release)).await?;
+            in_time_sql(connection.release(name, &plan.release)).await?;
         }
         let is_kept = |shard: &&(i16, i64)| !plan.release.contains(shard) && !plan.lost.contains(&shard.0);
         let mut wanted: Vec<(i16, i64)> = held.iter().filter(is_kept).copied().collect();
@@ -291,7 +298,7 @@ impl<P: Publisher> Session<P> {
             Some(me) if !wanted.is_empty() => in_time(store::claim(connection, name, &me.id, &wanted)).await?,
             _ => Vec::new(),
         };
-        self.changed_at = Moment::now();
+        self.changed_at = self.surroundings.terms.clock.now();
         tracing::info!(
             sink = name,
             kept,

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::ensure;
 use outbox_relay::{
+    chance::Chance,
     lease::term::{Lease, Terms},
     log::{page::Selection, store::Start},
     publish::{BatchLimits, FailureClass, Message, PublishError, Publisher},
@@ -77,6 +78,7 @@ async fn a_stuck_event_lets_a_window_of_others_pass_and_no_more() {
         max_in_flight: 4,
         max_window: WINDOW,
         drain_timeout: Duration::from_secs(5),
+        chance: Chance::default(),
         metrics: Metrics::new().sink("tap"),
         traces: None,
     });

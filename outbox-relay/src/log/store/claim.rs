@@ -5,15 +5,18 @@ use sqlx::Row as _;
 use super::{Claim, Place, StoreError, decode, is_ahead};
 use crate::{
     database::{session::Session, statement::statement},
-    log::{cursor::Horizon, page},
+    log::{connection::Connection, cursor::Horizon},
 };
 
 /// How often a claim is tried when somebody moves a cursor between the look and the claim.
 const TRIES: usize = 3;
 
-/// What one try has come to.
-enum Try {
+/// What one try to claim has come to.
+#[derive(Debug)]
+pub enum Try {
+    /// These are the relay's now.
     Claimed(Vec<Claim>),
+    /// A cursor counts the transactions of another cluster. Nothing was claimed.
     Foreign,
     /// These places lie beyond the look. Nothing was claimed.
     Beyond(Vec<Place>),
@@ -34,8 +37,8 @@ enum Try {
 ///
 /// # Cancel safety
 /// A cancelled call may have claimed.
-pub async fn claim(
-    connection: &mut Session,
+pub async fn claim<C: Connection>(
+    connection: &mut C,
     sink: &str,
     me: &str,
     free: &[(i16, i64)],
@@ -43,7 +46,7 @@ pub async fn claim(
     let sink = || sink.to_owned();
     let mut now = look(connection).await?;
     for _ in 0..TRIES {
-        match attempt(connection, &sink(), me, free, &now).await? {
+        match connection.try_claim(&sink(), me, free, &now).await? {
             Try::Claimed(claims) => return Ok(claims),
             Try::Foreign => return Err(StoreError::Foreign { sink: sink() }),
             Try::Beyond(places) => {
@@ -59,12 +62,13 @@ pub async fn claim(
     Err(StoreError::Superseded { sink: sink() })
 }
 
-async fn look(connection: &mut Session) -> Result<Horizon, sqlx::Error> {
-    let seq_before = page::sequence_position(connection).await?;
-    page::look(connection, seq_before).await
+async fn look<C: Connection>(connection: &mut C) -> Result<Horizon, sqlx::Error> {
+    let seq_before = connection.sequence_position().await?;
+    connection.look(seq_before).await
 }
 
-async fn attempt(
+/// One transaction of a claim: all that is free is taken, or nothing.
+pub(in crate::log) async fn attempt(
     connection: &mut Session,
     sink: &str,
     me: &str,

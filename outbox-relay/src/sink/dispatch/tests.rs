@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
+    chance::Chance,
     lease::term::{Moment, Terms},
     log::page::{Row, Selection},
     publish::{BatchLimits, Message},
@@ -43,6 +44,7 @@ fn dispatch(target: Target, lease: Lease) -> Dispatch<Target> {
         max_in_flight: 256,
         max_window: 1_000,
         drain_timeout: Duration::from_secs(5),
+        chance: Chance::default(),
         metrics: Metrics::new().sink("tap"),
         traces: None,
     };

@@ -4,7 +4,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Pipeline, PipelineError, Woken, job::Done};
 use crate::{
-    log::Seq,
+    log::{Seq, connection::Connection},
     publish::Publisher,
     sink::{
         Guarantee,
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-impl<P: Publisher> Pipeline<P> {
+impl<P: Publisher, C: Connection> Pipeline<P, C> {
     /// Takes no new events, waits for the answers that are out, saves.
     pub(super) async fn drain(&mut self) -> Result<(), PipelineError> {
         let deadline = Instant::now() + self.sink.drain_timeout;

@@ -7,11 +7,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Pipeline, PipelineError, poll::LONGEST};
 use crate::{
+    log::connection::Connection,
     publish::Publisher,
     sink::{Guarantee, outgoing::Origin},
 };
 
-impl<P: Publisher> Pipeline<P> {
+impl<P: Publisher, C: Connection> Pipeline<P, C> {
     pub(super) async fn give_up(&mut self, error: &PipelineError) {
         if self.sink.guarantee != Guarantee::AtMostOnce {
             return;

@@ -12,12 +12,13 @@ use tokio::{
 
 use super::{PipelineError, poll::Poll};
 use crate::{
-    database::{STATEMENT_TIMEOUT, session::Session},
+    database::STATEMENT_TIMEOUT,
     log::{
-        Seq, again,
+        Seq,
+        connection::Connection,
         cursor::Horizon,
         page::{self, PageLimits, Selection},
-        parked::{self, Changes, Count, Edition},
+        parked::{Changes, Count, Edition},
         store::{self, Claim},
     },
     publish::Publisher,
@@ -92,14 +93,14 @@ pub(super) enum Done {
 
 /// A connection, and the job that is using it.
 #[derive(Debug)]
-pub(super) struct Desk<P> {
+pub(super) struct Desk<P, C> {
     subject: Arc<Subject<P>>,
-    idle: Option<Session>,
-    busy: JoinSet<(Session, Result<Done, PipelineError>)>,
+    idle: Option<C>,
+    busy: JoinSet<(C, Result<Done, PipelineError>)>,
 }
 
-impl<P: Publisher> Desk<P> {
-    pub(super) fn new(connection: Session, subject: Subject<P>) -> Self {
+impl<P: Publisher, C: Connection> Desk<P, C> {
+    pub(super) fn new(connection: C, subject: Subject<P>) -> Self {
         Self {
             subject: Arc::new(subject),
             idle: Some(connection),
@@ -143,12 +144,16 @@ impl<P: Publisher> Desk<P> {
     }
 
     /// The connection, unless a job is using it.
-    pub(super) fn into_connection(self) -> Option<Session> {
+    pub(super) fn into_connection(self) -> Option<C> {
         self.idle
     }
 }
 
-async fn run<P: Publisher>(subject: &Subject<P>, job: Job, connection: &mut Session) -> Result<Done, PipelineError> {
+async fn run<P: Publisher, C: Connection>(
+    subject: &Subject<P>,
+    job: Job,
+    connection: &mut C,
+) -> Result<Done, PipelineError> {
     match job {
         Job::Look(mut poll) => {
             let horizon = poll.look(connection).await?;
@@ -160,14 +165,15 @@ async fn run<P: Publisher>(subject: &Subject<P>, job: Job, connection: &mut Sess
             ask_parked,
         } => read(subject, wanted, limits, ask_parked, connection).await,
         Job::Save { claims, changes } => {
-            let taken = store::save(connection, &subject.sink.name, &claims, &changes).await?;
+            let taken = connection.save(&subject.sink.name, &claims, &changes).await?;
             Ok(Done::Saved { claims, changes, taken })
         }
         Job::Retries { loaded } => {
             let (sink, shards) = (&subject.sink.name, &subject.shards);
-            let rows =
-                parked::retries(connection, sink, shards, &loaded, subject.sink.keeps_order, MAX_RETRIES).await?;
-            let count = parked::count(connection, sink, shards).await?;
+            let rows = connection
+                .retries(sink, shards, &loaded, subject.sink.keeps_order, MAX_RETRIES)
+                .await?;
+            let count = connection.count_parked(sink, shards).await?;
             let draft = |(row, edition)| (Draft::of(row, &subject.sink.publisher), edition);
             Ok(Done::Retries {
                 drafts: rows.into_iter().map(draft).collect(),
@@ -175,24 +181,24 @@ async fn run<P: Publisher>(subject: &Subject<P>, job: Job, connection: &mut Sess
             })
         }
         Job::Load { log, parked } => load(subject, log, parked, connection).await,
-        Job::Measure => Ok(Done::Measured(page::sequence_position(connection).await?)),
+        Job::Measure => Ok(Done::Measured(connection.sequence_position().await?)),
     }
 }
 
-async fn load<P: Publisher>(
+async fn load<P: Publisher, C: Connection>(
     subject: &Subject<P>,
     log: Vec<Seq>,
     parked: Vec<Seq>,
-    connection: &mut Session,
+    connection: &mut C,
 ) -> Result<Done, PipelineError> {
     let publisher = &subject.sink.publisher;
     let mut drafts = Vec::with_capacity(log.len() + parked.len());
     if !log.is_empty() {
-        let rows = again::read(connection, &log).await?;
+        let rows = connection.again(&log).await?;
         drafts.extend(rows.into_iter().map(|row| (Draft::of(row, publisher), None)));
     }
     if !parked.is_empty() {
-        let rows = parked::read(connection, &subject.sink.name, &parked).await?;
+        let rows = connection.parked(&subject.sink.name, &parked).await?;
         drafts.extend(
             rows.into_iter()
                 .map(|(row, edition)| (Draft::of(row, publisher), Some(edition))),
@@ -202,12 +208,12 @@ async fn load<P: Publisher>(
     Ok(Done::Loaded { asked, drafts })
 }
 
-async fn read<P: Publisher>(
+async fn read<P: Publisher, C: Connection>(
     subject: &Subject<P>,
     wanted: Box<PageWanted>,
     limits: PageLimits,
     ask_parked: bool,
-    connection: &mut Session,
+    connection: &mut C,
 ) -> Result<Done, PipelineError> {
     let selection = Selection {
         shards: (wanted.shards.len() < usize::from(store::SHARDS.unsigned_abs())).then(|| wanted.shards.clone()),
@@ -225,7 +231,7 @@ async fn read<P: Publisher>(
         let mut keys: Vec<&str> = rows.iter().filter_map(|row| row.key.as_deref()).collect();
         keys.sort_unstable();
         keys.dedup();
-        parked::keys(connection, &subject.sink.name, &keys).await?
+        connection.parked_keys(&subject.sink.name, &keys).await?
     } else {
         Vec::new()
     };

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Pipeline, job::Job, poll::LONGEST};
 use crate::{
-    log::{Seq, page::PageLimits},
+    log::{Seq, connection::Connection, page::PageLimits},
     publish::Publisher,
     sink::{
         outgoing::{Origin, Outgoing},
@@ -31,7 +31,7 @@ const MAX_AGAIN: (usize, usize) = (500, 4 * 1024 * 1024);
 /// How often the log is measured while nothing may be read.
 const MEASURE: Duration = Duration::from_secs(1);
 
-impl<P: Publisher> Pipeline<P> {
+impl<P: Publisher, C: Connection> Pipeline<P, C> {
     pub(super) fn next_wake(&self) -> Instant {
         let mut wake = self.next_due();
         if self.desk.is_idle() {

@@ -2,6 +2,7 @@
 
 use super::Pipeline;
 use crate::{
+    log::connection::Connection,
     publish::Publisher,
     sink::{
         dispatch::{Answer, Refused},
@@ -9,7 +10,7 @@ use crate::{
     },
 };
 
-impl<P: Publisher> Pipeline<P> {
+impl<P: Publisher, C: Connection> Pipeline<P, C> {
     pub(super) fn settle(&mut self, answer: Answer) {
         let settled = self.dispatch.settle(answer);
         self.saving.note_settled(settled.confirmed.len());

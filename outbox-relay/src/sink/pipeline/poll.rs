@@ -4,14 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{
-    database::session::Session,
-    log::{
-        Seq,
-        cursor::Horizon,
-        page::{look, sequence_position},
-    },
-};
+use crate::log::{Seq, connection::Connection, cursor::Horizon};
 
 const SHORTEST: Duration = Duration::from_millis(2);
 pub(super) const LONGEST: Duration = Duration::from_millis(50);
@@ -37,11 +30,11 @@ impl Poll {
 
     /// Takes a look. The position at the look before is older than this look's snapshot, as it has
     /// to be.
-    pub(super) async fn look(&mut self, connection: &mut Session) -> Result<Horizon, sqlx::Error> {
+    pub(super) async fn look<C: Connection>(&mut self, connection: &mut C) -> Result<Horizon, sqlx::Error> {
         if self.looked_at.is_none_or(|at| at.elapsed() > STALE) {
-            self.high = sequence_position(connection).await?;
+            self.high = connection.sequence_position().await?;
         }
-        let horizon = look(connection, self.high).await?;
+        let horizon = connection.look(self.high).await?;
         self.high = horizon.seq_after;
         self.looked_at = Some(Instant::now());
         Ok(horizon)

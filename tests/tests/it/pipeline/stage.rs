@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use outbox_relay::{
+    chance::Chance,
+    database::session::Session,
     lease::term::{Lease, Terms},
     log::{page::Selection, store::Start},
     publish::{BatchLimits, FailureClass, Message, PublishError, Publisher, Scope},
@@ -153,7 +155,7 @@ pub(crate) struct Stage {
 pub(crate) struct Running {
     pub(crate) lease: Lease,
     end: CancellationToken,
-    pub(crate) task: JoinHandle<pipeline::Ended>,
+    pub(crate) task: JoinHandle<pipeline::Ended<Session>>,
 }
 
 impl Running {
@@ -189,6 +191,7 @@ impl Stage {
             max_in_flight: 8,
             max_window: 10_000,
             drain_timeout: Duration::from_secs(5),
+            chance: Chance::default(),
             metrics: metrics.sink(SINK),
             traces: None,
         });

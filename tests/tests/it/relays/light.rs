@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::ensure;
 use outbox_relay::{
+    chance::Chance,
     database::{Database, tls::TlsConfig},
     lease::{
         member::{Member, Roster},
@@ -108,6 +109,7 @@ pub(super) fn sink(name: &str, target: &Target, metrics: &mut Metrics) -> Sink<T
         max_in_flight: 4,
         max_window: 1_000,
         drain_timeout: Duration::from_millis(100),
+        chance: Chance::default(),
         metrics: metrics.sink(name),
         traces: None,
     }

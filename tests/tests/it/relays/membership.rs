@@ -6,10 +6,9 @@ use anyhow::{Context as _, ensure};
 use outbox_relay::{
     lease::{
         member::{Member, Membership, Roster},
-        shares::ShardRow,
         term::{Lease, Moment, Terms},
     },
-    log::store::Start,
+    log::{members::ShardRow, store::Start},
     sink::supervisor::{Ended, Surroundings, supervise},
     telemetry::metrics::Metrics,
 };
