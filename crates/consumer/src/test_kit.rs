@@ -4,10 +4,12 @@ pub(crate) mod clock;
 #[doc(hidden)]
 pub mod conformance;
 mod expression;
-mod faults;
+pub(crate) mod faults;
 mod memory;
 mod tables;
+mod trial;
 mod validation;
 
 pub use faults::Fault;
 pub use tables::{MemoryTables, sleep, with_clock_off, with_jumping_clock, without_waiting};
+pub use trial::{Caught, Found, Report, Scenario, Trial};

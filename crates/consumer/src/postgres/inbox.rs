@@ -17,6 +17,8 @@ use crate::{
 /// The inbox of a database.
 pub(crate) struct Inbox {
     pool: PgPool,
+    #[cfg(feature = "test-kit")]
+    pub(crate) commits: Option<std::sync::Arc<crate::test_kit::faults::Commits>>,
 }
 
 /// How the work in a transaction went.
@@ -29,7 +31,24 @@ enum Work {
 
 impl Inbox {
     pub(crate) fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self {
+            pool,
+            #[cfg(feature = "test-kit")]
+            commits: None,
+        }
+    }
+
+    async fn commit(&self, tx: PgTransaction<'static>, until: Instant) -> Verdict {
+        #[cfg(feature = "test-kit")]
+        if let Some(fault) = self.commits.as_ref().and_then(|commits| commits.next()) {
+            use crate::test_kit::Fault;
+            match fault {
+                Fault::LoseReply => drop(commit(tx, until).await),
+                _ => drop(tx),
+            }
+            return Failure::retryable("the outcome of the commit is unknown: lost by the test kit").into();
+        }
+        commit(tx, until).await
     }
 
     /// Runs the handler in the transaction that records the event, and commits both or neither.
@@ -59,7 +78,7 @@ impl Inbox {
         })
         .await;
         let verdict = match worked {
-            Ok(Ok(Work::Ready)) => return commit(tx, budget.settle_until).await,
+            Ok(Ok(Work::Ready)) => return self.commit(tx, budget.settle_until).await,
             Ok(Ok(Work::Ended(verdict))) => verdict,
             Ok(Err(error)) => retryable(&error),
             Err(_) => Failure::retryable("the handler was not done within the time of this invocation").into(),

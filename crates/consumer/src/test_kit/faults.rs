@@ -47,6 +47,27 @@ impl Fault {
     ];
 }
 
+/// The faults of commits in Postgres: only [`Fault::LoseRequest`] and [`Fault::LoseReply`] mean something there.
+#[cfg(feature = "postgres")]
+#[derive(Default)]
+pub(crate) struct Commits(Mutex<(usize, Option<Plan>)>);
+
+#[cfg(feature = "postgres")]
+impl Commits {
+    /// From now on, commits meet with the faults of `plan`; they are counted anew.
+    pub(crate) fn plan(&self, plan: impl FnMut(usize) -> Option<Fault> + Send + 'static) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (0, Some(Box::new(plan)));
+    }
+
+    /// What the next one meets with.
+    pub(crate) fn next(&self) -> Option<Fault> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = state.0;
+        state.0 += 1;
+        state.1.as_mut().and_then(|plan| plan(number))
+    }
+}
+
 /// A store whose requests meet with faults.
 pub(crate) struct FaultyStore {
     inner: Arc<dyn Store>,

@@ -10,7 +10,7 @@ use super::{
     faults::{Fault, FaultyStore},
     memory::MemoryStore,
 };
-use crate::DynamoDbDedupe;
+use crate::{DynamoDbDedupe, Key};
 
 /// The table of the dedupe records.
 const DEDUPE: &str = "dedupe";
@@ -56,6 +56,23 @@ impl MemoryTables {
     #[must_use]
     pub fn items(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
         self.store.items(table)
+    }
+
+    /// One item of a table, by its key.
+    #[must_use]
+    pub fn item(&self, table: &str, key: Key) -> Option<HashMap<String, AttributeValue>> {
+        let is_it = |item: &HashMap<String, AttributeValue>| {
+            key.parts.iter().all(|(name, value)| item.get(name) == Some(&value.0))
+        };
+        self.store.items(table).into_iter().find(is_it)
+    }
+
+    /// A whole number of an item; 0 where there is no such item or attribute, as for DynamoDB's `ADD`.
+    #[must_use]
+    pub fn number(&self, table: &str, key: Key, attribute: &str) -> usize {
+        let item = self.item(table, key);
+        let number = item.as_ref().and_then(|item| item.get(attribute)?.as_n().ok()?.parse().ok());
+        number.unwrap_or(0)
     }
 
     /// From now on, the request of each number meets with the fault that `plan` names for it; they are counted from 0.
