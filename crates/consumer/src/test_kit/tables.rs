@@ -71,7 +71,9 @@ impl MemoryTables {
     #[must_use]
     pub fn number(&self, table: &str, key: Key, attribute: &str) -> usize {
         let item = self.item(table, key);
-        let number = item.as_ref().and_then(|item| item.get(attribute)?.as_n().ok()?.parse().ok());
+        let number = item
+            .as_ref()
+            .and_then(|item| item.get(attribute)?.as_n().ok()?.parse().ok());
         number.unwrap_or(0)
     }
 

@@ -136,7 +136,9 @@ impl<E: Event, B: Fn() -> ConsumerBuilder, V: Fn(usize) -> E> Trial<E, B, V> {
             scenarios.push(only);
             return Ok(Report { scenarios });
         }
-        let mode = Function::start::<E>(build()).map_err(|found| play.caught(Scenario::Clean, found))?.mode;
+        let mode = Function::start::<E>(build())
+            .map_err(|found| play.caught(Scenario::Clean, found))?
+            .mode;
         for sweep in sweeps(mode) {
             for boundary in 0.. {
                 let Some(scenario) = sweep(boundary) else { break };

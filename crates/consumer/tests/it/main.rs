@@ -21,5 +21,6 @@ mod random;
 mod reading;
 mod stack;
 mod transactional;
+mod trial;
 mod wiring;
 mod wrapped;

@@ -13,7 +13,10 @@ use oncebox_envelope::{Envelope, Event, RawEnvelope};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{scenario::Found, waits::Pausing};
+use super::{
+    scenario::Found,
+    waits::{Gate, Pausing},
+};
 use crate::{
     Consumer, ConsumerBuilder, EventReport, Invocation, RetryDelay,
     dead_letter::DeadLetterQueue,
@@ -75,7 +78,8 @@ impl<E: Event> Sent<E> {
 /// A function that has been started; each has its own view of the back end, and faults of its own.
 pub(super) struct Function {
     consumer: Consumer,
-    faults: Arc<Faults>,
+    faults: Faults,
+    gate: Arc<Gate>,
     pub(super) mode: Mode,
 }
 
@@ -102,9 +106,13 @@ impl Function {
         consumer.retry_delay = RetryDelay::QueueDefault;
         consumer.max_receive_count = None;
         consumer.queues = DeadLetterQueue::new(consumer.name.clone(), None, None);
+        let gate = Arc::new(Gate::default());
         let store = consumer.dedupe.as_mut().map(|dedupe| {
             let faulty = Arc::new(FaultyStore::new(Arc::clone(&dedupe.store)));
-            dedupe.store = Arc::new(Pausing(Arc::clone(&faulty) as _));
+            dedupe.store = Arc::new(Pausing {
+                inner: Arc::clone(&faulty) as _,
+                gate: Arc::clone(&gate),
+            });
             faulty
         });
         let faults = Faults {
@@ -118,7 +126,8 @@ impl Function {
         }
         Ok(Self {
             consumer,
-            faults: Arc::new(faults),
+            faults,
+            gate,
             mode,
         })
     }
@@ -160,7 +169,10 @@ impl Function {
         let settled = match batch {
             Ok(batch) => {
                 let invocation = Invocation::new("oncebox-test-kit", time);
-                self.consumer.settle_batch(batch, &invocation).await.ok()
+                self.gate
+                    .around(self.consumer.settle_batch(batch, &invocation))
+                    .await
+                    .ok()
             }
             Err(_) => None,
         };

@@ -145,13 +145,7 @@ impl<'a, E: Event, F: AsyncFn(&Envelope<E>) -> usize> Play<'a, E, F> {
     }
 
     /// Delivers to several functions, each begun when the one before it waits for the `wait`th time.
-    async fn at_once(
-        &mut self,
-        first: Function,
-        copies: usize,
-        wait: usize,
-        all: &[&Sent<E>],
-    ) -> Result<bool, Found> {
+    async fn at_once(&mut self, first: Function, copies: usize, wait: usize, all: &[&Sent<E>]) -> Result<bool, Found> {
         let mut functions = vec![first];
         for _ in 1..copies {
             functions.push(self.start()?);
@@ -255,7 +249,9 @@ fn fate(mode: Mode, report: &EventReport) -> Result<Option<Fate>, String> {
         };
     }
     match (report.outcome, report.reason) {
-        (Outcome::Permanent, Some(Reason::UnknownOutcome)) if mode == Mode::Leased(Policy::Park) => Ok(Some(Fate::Parked)),
+        (Outcome::Permanent, Some(Reason::UnknownOutcome)) if mode == Mode::Leased(Policy::Park) => {
+            Ok(Some(Fate::Parked))
+        }
         (Outcome::Permanent, _) => Err(told(report)),
         _ => Ok(None),
     }
@@ -263,7 +259,10 @@ fn fate(mode: Mode, report: &EventReport) -> Result<Option<Fate>, String> {
 
 fn told(report: &EventReport) -> String {
     let outcome = report.outcome.as_str();
-    report.error.as_ref().map_or_else(|| outcome.to_owned(), |error| format!("{outcome}, {error}"))
+    report
+        .error
+        .as_ref()
+        .map_or_else(|| outcome.to_owned(), |error| format!("{outcome}, {error}"))
 }
 
 fn unsettled<E>(event: &Sent<E>, why: String) -> Found {

@@ -1,9 +1,12 @@
 //! The waits of a function: where it may die, stand still, or be met by another one.
 
 use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
@@ -11,41 +14,70 @@ use tokio::sync::oneshot;
 
 use crate::dynamodb::store::{Item, ItemKey, Store, Transacted, Write};
 
+/// Holds up the requests of one function until everything else in it waits too.
+#[derive(Default)]
+pub(super) struct Gate(Mutex<Vec<(Arc<AtomicBool>, Waker)>>);
+
+impl Gate {
+    /// Waits once: whatever drives only a part of the function cannot go on by itself.
+    async fn pause(&self) {
+        let is_open = Arc::new(AtomicBool::new(false));
+        std::future::poll_fn(|context| {
+            if is_open.load(Ordering::SeqCst) {
+                return Poll::Ready(());
+            }
+            self.waiting().push((Arc::clone(&is_open), context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Does the work of the function, and opens the gate whenever all of it waits.
+    pub(super) async fn around<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        std::future::poll_fn(|context| {
+            let polled = work.as_mut().poll(context);
+            let waiting = std::mem::take(&mut *self.waiting());
+            for (is_open, waker) in waiting {
+                is_open.store(true, Ordering::SeqCst);
+                waker.wake();
+            }
+            polled
+        })
+        .await
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<(Arc<AtomicBool>, Waker)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A store that lets its user wait once before and once after each request, also one in memory.
-pub(super) struct Pausing(pub(super) Arc<dyn Store>);
+pub(super) struct Pausing {
+    pub(super) inner: Arc<dyn Store>,
+    pub(super) gate: Arc<Gate>,
+}
+
+impl Pausing {
+    fn around<'a, T: Send + 'a>(&'a self, request: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
+        async {
+            self.gate.pause().await;
+            let answer = request.await;
+            self.gate.pause().await;
+            answer
+        }
+        .boxed()
+    }
+}
 
 impl Store for Pausing {
     fn transact<'a>(&'a self, token: &'a str, writes: &'a [Write]) -> BoxFuture<'a, Transacted> {
-        around(self.0.transact(token, writes))
+        self.around(self.inner.transact(token, writes))
     }
 
     fn read<'a>(&'a self, keys: &'a [ItemKey]) -> BoxFuture<'a, Result<Vec<Option<Item>>, String>> {
-        around(self.0.read(keys))
+        self.around(self.inner.read(keys))
     }
-}
-
-fn around<'a, T: Send + 'a>(request: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
-    async {
-        pause().await;
-        let answer = request.await;
-        pause().await;
-        answer
-    }
-    .boxed()
-}
-
-/// Waits once. (Tokio's own `yield_now` is put off until its scheduler is idle, which the kit's clock takes for waiting.)
-async fn pause() {
-    let mut has_waited = false;
-    std::future::poll_fn(|context| {
-        if has_waited {
-            return Poll::Ready(());
-        }
-        has_waited = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Works until `work` waits for the `wait`th time, and returns `None` then; it may be gone on with.
