@@ -35,7 +35,8 @@
 //! # Reading order
 //! [`Consumer`] and its builder, [`HandlerError`], then the modes (`transactional` with
 //! `Effects`, `postgres`), `Consumer::settle_batch` for the flow of one batch, [`log`] for the
-//! names that appear in the log, [`metrics`] for those of the metrics, `S3ClaimCheck` for data that lies in S3.
+//! names that appear in the log, [`metrics`] for those of the metrics, `S3ClaimCheck` for data that lies in S3,
+//! `test_kit::Trial` (feature `test-kit`) for tests of your own handlers.
 
 #[cfg(not(any(feature = "dynamodb", feature = "postgres")))]
 compile_error!("choose where effects live: enable feature `dynamodb`, `postgres` or both");

@@ -5,6 +5,7 @@ pub(crate) mod clock;
 pub mod conformance;
 mod expression;
 pub(crate) mod faults;
+pub(crate) mod gate;
 mod memory;
 mod tables;
 mod trial;

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Inbox {
     pool: PgPool,
     #[cfg(feature = "test-kit")]
-    pub(crate) commits: Option<std::sync::Arc<crate::test_kit::faults::Commits>>,
+    pub(crate) faults: Option<std::sync::Arc<crate::test_kit::faults::InboxFaults>>,
 }
 
 /// How the work in a transaction went.
@@ -34,21 +34,39 @@ impl Inbox {
         Self {
             pool,
             #[cfg(feature = "test-kit")]
-            commits: None,
+            faults: None,
+        }
+    }
+
+    /// A boundary, at which the test kit may let a function die or stand still.
+    #[cfg_attr(
+        not(feature = "test-kit"),
+        expect(
+            clippy::unused_async,
+            clippy::unused_self,
+            reason = "the shape that it has with the feature"
+        )
+    )]
+    async fn boundary(&self) {
+        #[cfg(feature = "test-kit")]
+        if let Some(faults) = &self.faults {
+            faults.gate.pause().await;
         }
     }
 
     async fn commit(&self, tx: PgTransaction<'static>, until: Instant) -> Verdict {
+        self.boundary().await;
         #[cfg(feature = "test-kit")]
-        if let Some(fault) = self.commits.as_ref().and_then(|commits| commits.next()) {
-            use crate::test_kit::Fault;
+        if let Some(fault) = self.faults.as_ref().and_then(|faults| faults.next_commit()) {
             match fault {
-                Fault::LoseReply => drop(commit(tx, until).await),
+                crate::test_kit::Fault::LoseReply => drop(commit(tx, until).await),
                 _ => drop(tx),
             }
             return Failure::retryable("the outcome of the commit is unknown: lost by the test kit").into();
         }
-        commit(tx, until).await
+        let verdict = commit(tx, until).await;
+        self.boundary().await;
+        verdict
     }
 
     /// Runs the handler in the transaction that records the event, and commits both or neither.
@@ -59,6 +77,7 @@ impl Inbox {
         handler: &dyn Attempt<PgTransaction<'static>>,
         budget: Budget,
     ) -> Verdict {
+        self.boundary().await;
         let asked = Instant::now();
         let begin = format!("BEGIN; {}", limits(budget.work_until));
         let begun = timeout_at(budget.work_until, self.pool.begin_with(AssertSqlSafe(begin)));
@@ -74,7 +93,7 @@ impl Inbox {
                     .execute(&mut *tx)
                     .await?;
             }
-            work(&mut tx, consumer, content, handler).await
+            self.work(&mut tx, consumer, content, handler).await
         })
         .await;
         let verdict = match worked {
@@ -87,6 +106,59 @@ impl Inbox {
         // the locks still held. `idle_in_transaction_session_timeout` is the net below.
         let _ = timeout_at(budget.settle_until, tx.rollback()).await;
         verdict
+    }
+
+    async fn work(
+        &self,
+        tx: &mut PgTransaction<'static>,
+        consumer: &str,
+        content: &Content,
+        handler: &dyn Attempt<PgTransaction<'static>>,
+    ) -> Result<Work, sqlx::Error> {
+        let id = content.envelope.id.as_uuid();
+        // Where another transaction has inserted the row and not ended yet, this waits for its end.
+        let inserted: Option<String> = sqlx::query_scalar(
+            "INSERT INTO oncebox.inbox (consumer, event_id, payload_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING \
+             RETURNING pg_current_xact_id()::text",
+        )
+        .bind(consumer)
+        .bind(id)
+        .bind(content.hash.as_bytes())
+        .fetch_optional(&mut **tx)
+        .await?;
+        self.boundary().await;
+        let Some(transaction) = inserted else {
+            let stored: Option<Vec<u8>> =
+                sqlx::query_scalar("SELECT payload_hash FROM oncebox.inbox WHERE consumer = $1 AND event_id = $2")
+                    .bind(consumer)
+                    .bind(id)
+                    .fetch_optional(&mut **tx)
+                    .await?;
+            return Ok(Work::Ended(match stored {
+                Some(hash) if hash == content.hash.as_bytes() => Verdict::Duplicate,
+                Some(_) => Failure::payload_mismatch().into(),
+                None => Failure::retryable("the inbox row went away while it was read").into(),
+            }));
+        };
+        if let Err(failure) = handler.attempt(content.envelope.clone(), tx).await {
+            return Ok(Work::Ended(failure.into()));
+        }
+        self.boundary().await;
+        // COMMIT of a transaction in which a statement failed is a ROLLBACK and no error: a handler
+        // that swallows an error would have its message acknowledged without its effect. This statement
+        // fails there, and brings deferred constraints forward too.
+        sqlx::query("SET CONSTRAINTS ALL IMMEDIATE").execute(&mut **tx).await?;
+        // A handler can end the transaction under us: by a ROLLBACK or COMMIT of its own, or by a nested
+        // `begin` that fails, after which sqlx rolls the whole transaction back. The row is gone then,
+        // and a commit would be one of nothing. Trying again could repeat what it committed itself.
+        let current: Option<String> = sqlx::query_scalar("SELECT pg_current_xact_id_if_assigned()::text")
+            .fetch_one(&mut **tx)
+            .await?;
+        if current.as_deref() != Some(transaction.as_str()) {
+            let fault = "the handler ended its transaction; it must neither commit nor roll back, and a nested begin must succeed";
+            return Ok(Work::Ended(Failure::permanent(Reason::InvalidEffects, fault).into()));
+        }
+        Ok(Work::Ready)
     }
 }
 
@@ -102,57 +174,6 @@ fn limits(work_until: Instant) -> String {
          SELECT set_config('synchronous_commit', 'on', true) \
          WHERE current_setting('synchronous_commit') IN ('off', 'local')"
     )
-}
-
-async fn work(
-    tx: &mut PgTransaction<'static>,
-    consumer: &str,
-    content: &Content,
-    handler: &dyn Attempt<PgTransaction<'static>>,
-) -> Result<Work, sqlx::Error> {
-    let id = content.envelope.id.as_uuid();
-    // Where another transaction has inserted the row and not ended yet, this waits for its end.
-    let inserted: Option<String> = sqlx::query_scalar(
-        "INSERT INTO oncebox.inbox (consumer, event_id, payload_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING \
-         RETURNING pg_current_xact_id()::text",
-    )
-    .bind(consumer)
-    .bind(id)
-    .bind(content.hash.as_bytes())
-    .fetch_optional(&mut **tx)
-    .await?;
-    let Some(transaction) = inserted else {
-        let stored: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT payload_hash FROM oncebox.inbox WHERE consumer = $1 AND event_id = $2")
-                .bind(consumer)
-                .bind(id)
-                .fetch_optional(&mut **tx)
-                .await?;
-        return Ok(Work::Ended(match stored {
-            Some(hash) if hash == content.hash.as_bytes() => Verdict::Duplicate,
-            Some(_) => Failure::payload_mismatch().into(),
-            None => Failure::retryable("the inbox row went away while it was read").into(),
-        }));
-    };
-    if let Err(failure) = handler.attempt(content.envelope.clone(), tx).await {
-        return Ok(Work::Ended(failure.into()));
-    }
-    // COMMIT of a transaction in which a statement failed is a ROLLBACK and no error: a handler
-    // that swallows an error would have its message acknowledged without its effect. This statement
-    // fails there, and brings deferred constraints forward too.
-    sqlx::query("SET CONSTRAINTS ALL IMMEDIATE").execute(&mut **tx).await?;
-    // A handler can end the transaction under us: by a ROLLBACK or COMMIT of its own, or by a nested
-    // `begin` that fails, after which sqlx rolls the whole transaction back. The row is gone then,
-    // and a commit would be one of nothing. Trying again could repeat what it committed itself.
-    let current: Option<String> = sqlx::query_scalar("SELECT pg_current_xact_id_if_assigned()::text")
-        .fetch_one(&mut **tx)
-        .await?;
-    if current.as_deref() != Some(transaction.as_str()) {
-        let fault =
-            "the handler ended its transaction; it must neither commit nor roll back, and a nested begin must succeed";
-        return Ok(Work::Ended(Failure::permanent(Reason::InvalidEffects, fault).into()));
-    }
-    Ok(Work::Ready)
 }
 
 /// Where the answer to the commit is lost, the message comes again and meets the row, if there is one.

@@ -47,24 +47,34 @@ impl Fault {
     ];
 }
 
-/// The faults of commits in Postgres: only [`Fault::LoseRequest`] and [`Fault::LoseReply`] mean something there.
+/// What the kit does to the transactions of an inbox.
 #[cfg(feature = "postgres")]
-#[derive(Default)]
-pub(crate) struct Commits(Mutex<(usize, Option<Plan>)>);
+pub(crate) struct InboxFaults {
+    pub(crate) gate: Arc<super::gate::Gate>,
+    commits: Mutex<(usize, Option<Plan>)>,
+}
 
 #[cfg(feature = "postgres")]
-impl Commits {
-    /// From now on, commits meet with the faults of `plan`; they are counted anew.
-    pub(crate) fn plan(&self, plan: impl FnMut(usize) -> Option<Fault> + Send + 'static) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (0, Some(Box::new(plan)));
+impl InboxFaults {
+    pub(crate) fn new(gate: Arc<super::gate::Gate>) -> Self {
+        Self {
+            gate,
+            commits: Mutex::default(),
+        }
     }
 
-    /// What the next one meets with.
-    pub(crate) fn next(&self) -> Option<Fault> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = state.0;
-        state.0 += 1;
-        state.1.as_mut().and_then(|plan| plan(number))
+    /// From now on, commits meet with the faults of `plan`; they are counted anew. Only [`Fault::LoseRequest`] and
+    /// [`Fault::LoseReply`] mean something here.
+    pub(crate) fn plan(&self, plan: impl FnMut(usize) -> Option<Fault> + Send + 'static) {
+        *self.commits.lock().unwrap_or_else(PoisonError::into_inner) = (0, Some(Box::new(plan)));
+    }
+
+    /// What the next commit meets with.
+    pub(crate) fn next_commit(&self) -> Option<Fault> {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = commits.0;
+        commits.0 += 1;
+        commits.1.as_mut().and_then(|plan| plan(number))
     }
 }
 

@@ -13,16 +13,13 @@ use oncebox_envelope::{Envelope, Event, RawEnvelope};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{
-    scenario::Found,
-    waits::{Gate, Pausing},
-};
+use super::{scenario::Found, waits::Pausing};
 use crate::{
     Consumer, ConsumerBuilder, EventReport, Invocation, RetryDelay,
     dead_letter::DeadLetterQueue,
     handler::Route,
     leased::Policy,
-    test_kit::{Fault, faults::FaultyStore},
+    test_kit::{Fault, faults::FaultyStore, gate::Gate},
 };
 
 /// Of the handler.
@@ -87,7 +84,7 @@ pub(super) struct Function {
 struct Faults {
     store: Option<Arc<FaultyStore>>,
     #[cfg(feature = "postgres")]
-    commits: Arc<crate::test_kit::faults::Commits>,
+    inbox: Arc<crate::test_kit::faults::InboxFaults>,
 }
 
 impl Function {
@@ -118,11 +115,11 @@ impl Function {
         let faults = Faults {
             store,
             #[cfg(feature = "postgres")]
-            commits: Arc::default(),
+            inbox: Arc::new(crate::test_kit::faults::InboxFaults::new(Arc::clone(&gate))),
         };
         #[cfg(feature = "postgres")]
         if let Some(inbox) = &mut consumer.inbox {
-            inbox.commits = Some(Arc::clone(&faults.commits));
+            inbox.faults = Some(Arc::clone(&faults.inbox));
         }
         Ok(Self {
             consumer,
@@ -148,7 +145,7 @@ impl Function {
         };
         #[cfg(feature = "postgres")]
         if self.mode == Mode::Postgres {
-            self.faults.commits.plan(plan);
+            self.faults.inbox.plan(plan);
             return met;
         }
         if let Some(store) = &self.faults.store {

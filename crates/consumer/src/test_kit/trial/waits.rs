@@ -1,56 +1,18 @@
 //! The waits of a function: where it may die, stand still, or be met by another one.
 
 use std::{
-    pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Waker},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::oneshot;
 
-use crate::dynamodb::store::{Item, ItemKey, Store, Transacted, Write};
-
-/// Holds up the requests of one function until everything else in it waits too.
-#[derive(Default)]
-pub(super) struct Gate(Mutex<Vec<(Arc<AtomicBool>, Waker)>>);
-
-impl Gate {
-    /// Waits once: whatever drives only a part of the function cannot go on by itself.
-    async fn pause(&self) {
-        let is_open = Arc::new(AtomicBool::new(false));
-        std::future::poll_fn(|context| {
-            if is_open.load(Ordering::SeqCst) {
-                return Poll::Ready(());
-            }
-            self.waiting().push((Arc::clone(&is_open), context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Does the work of the function, and opens the gate whenever all of it waits.
-    pub(super) async fn around<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        std::future::poll_fn(|context| {
-            let polled = work.as_mut().poll(context);
-            let waiting = std::mem::take(&mut *self.waiting());
-            for (is_open, waker) in waiting {
-                is_open.store(true, Ordering::SeqCst);
-                waker.wake();
-            }
-            polled
-        })
-        .await
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Vec<(Arc<AtomicBool>, Waker)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use crate::{
+    dynamodb::store::{Item, ItemKey, Store, Transacted, Write},
+    test_kit::gate::Gate,
+};
 
 /// A store that lets its user wait once before and once after each request, also one in memory.
 pub(super) struct Pausing {
