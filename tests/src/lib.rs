@@ -10,7 +10,7 @@
 //! [`Bus`] (where events start and end), [`Relay`] (its process, to be started and killed),
 //! [`RelayCommand`] (its other subcommands), [`AwsProxy`] (faults
 //! between a process and AWS), [`Function`] (a function's process under a Runtime API of ours),
-//! [`demo`] (the demonstration, made of the same parts).
+//! [`ledger`] (whether the promises were kept), [`demo`] (the demonstration, made of the same parts).
 
 mod aws_proxy;
 mod binaries;
@@ -24,6 +24,7 @@ mod deployment;
 mod events;
 mod function;
 mod invoicing;
+pub mod ledger;
 mod pooler;
 mod process_log;
 mod queue;
