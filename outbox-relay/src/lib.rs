@@ -27,6 +27,7 @@ pub mod database;
 pub mod lease;
 pub mod log;
 pub mod parked;
+pub mod planted;
 pub mod publish;
 pub mod replay;
 pub mod sink;

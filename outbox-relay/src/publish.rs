@@ -11,7 +11,7 @@ pub mod claim_check;
 mod classify;
 pub mod clients;
 pub mod consumers;
-mod deadline;
+pub mod deadline;
 mod eventbridge;
 pub mod inspect;
 pub mod limits;
@@ -26,6 +26,7 @@ use std::{fmt, future::Future, sync::Arc};
 use oncebox_envelope::EnvelopeError;
 
 pub use clients::Clients;
+pub use deadline::Deadline;
 pub use limits::{BatchLimits, Limits, TargetKind};
 pub use message::Message;
 pub use target::Target;

@@ -32,6 +32,7 @@ mod relay;
 mod relay_command;
 mod relay_config;
 mod server;
+pub mod simulation;
 mod stack;
 mod tables;
 mod tls_proxy;

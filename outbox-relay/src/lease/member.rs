@@ -16,6 +16,7 @@ use crate::{
         connection::{Connect, Connection},
         members::ShardRow,
     },
+    planted::{Bug, is_planted},
 };
 
 /// A relay's place on the list, from joining to leaving or being declared dead.
@@ -136,7 +137,12 @@ impl<D: Connect> Member<D> {
             );
             return Ok(());
         }
-        me.lease.extend(sent);
+        let from = if is_planted(Bug::TermFromAnswer) {
+            clock.now()
+        } else {
+            sent
+        };
+        me.lease.extend(from);
 
         let rows = connection.relays().await?;
         let others = rows.iter().filter(|row| row.id != me.id);

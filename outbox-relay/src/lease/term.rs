@@ -11,6 +11,8 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
+use crate::planted::{Bug, is_planted};
+
 /// The times that follow from the configured lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
@@ -172,6 +174,9 @@ impl Lease {
     }
 
     fn may_send_at(&self, now: Moment) -> bool {
+        if is_planted(Bug::LeaseWithoutEnd) && self.state.ends.load(Ordering::SeqCst) > 0 {
+            return true;
+        }
         let ends_by = now.plus(self.terms.request_timeout);
         self.lasts_until().is_some_and(|end| ends_by <= end)
     }

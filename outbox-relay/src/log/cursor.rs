@@ -1,6 +1,7 @@
 //! The pure rule of reading: from a base, over a run, to the next base.
 
 use super::{Seq, Xid, snapshot::Snapshot};
+use crate::planted::{Bug, is_planted};
 
 /// A point in the log's history up to which everything is published.
 ///
@@ -136,6 +137,9 @@ impl Run {
     /// Below every row of the run.
     #[must_use]
     pub fn start(&self) -> Seq {
+        if is_planted(Bug::AboveLastOnly) {
+            return self.base.seq;
+        }
         let late = self.late_xids().into_iter().map(|xid| self.base.floor_of(xid)).min();
         let open = (!self.open_xids().is_empty()).then_some(self.base.open_floor);
         late.into_iter().chain(open).fold(self.base.seq, Seq::min)

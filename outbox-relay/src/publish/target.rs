@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     config::{ClaimCheckConfig, TargetConfig},
+    lease::term::Clock,
     log::page::Row,
 };
 
@@ -191,7 +192,7 @@ impl Publisher for Target {
 
     /// What goes by reference has a request of its own, so that nobody else waits for S3.
     async fn publish(&self, batch: &[Arc<Message>]) -> Vec<Result<(), PublishError>> {
-        let deadline = Deadline::after(self.request_timeout);
+        let deadline = Deadline::after(self.request_timeout, Clock::Machine);
         let (whole, referring): (Vec<_>, Vec<_>) = batch.iter().cloned().partition(|message| message.claims.is_empty());
         let (whole, referring) = tokio::join!(self.send(&whole, deadline), self.store_and_send(&referring, deadline));
         let (mut whole, mut referring) = (whole.into_iter(), referring.into_iter());

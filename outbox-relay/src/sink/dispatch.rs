@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     lease::term::Lease,
+    planted::{Bug, is_planted},
     publish::{FailureClass, PublishError, Publisher, Scope},
 };
 
@@ -122,7 +123,7 @@ impl<P: Publisher> Dispatch<P> {
             self.requests.spawn(async move {
                 let begin = Instant::now();
                 // Between the look above and a task's first turn the process may have been paused.
-                let results = if lease.may_send() {
+                let results = if lease.may_send() || is_planted(Bug::LeaseNotAskedAgain) {
                     publish(&sink.publisher, &batch).await
                 } else {
                     vec![Err(PublishError::not_sent()); batch.len()]
@@ -174,10 +175,21 @@ impl<P: Publisher> Dispatch<P> {
             ..Settled::default()
         };
         let mut failures = Failures::default();
+        let is_enough = is_planted(Bug::OneOfAllIsEnough) && results.iter().any(Result::is_ok);
         let mut results = results.into_iter();
         for entry in batch {
             // An answer that is missing is no confirmation.
-            match results.next().unwrap_or_else(|| Err(PublishError::unanswered())) {
+            let result = results.next().unwrap_or_else(|| Err(PublishError::unanswered()));
+            let is_silence = |error: &PublishError| *error == PublishError::unanswered();
+            match result {
+                Err(_) if is_enough => {
+                    self.lanes.settle(&entry);
+                    settled.confirmed.extend(entry.into_items());
+                }
+                Err(error) if is_planted(Bug::SilenceIsSuccess) && is_silence(&error) => {
+                    self.lanes.settle(&entry);
+                    settled.confirmed.extend(entry.into_items());
+                }
                 Ok(()) => {
                     self.sink.metrics.published(entry.len());
                     self.is_flowing = true;
@@ -216,6 +228,16 @@ impl<P: Publisher> Dispatch<P> {
                 self.lanes.isolate(entry, now);
                 return;
             }
+            if is_planted(Bug::ParkedWithoutFollowers) {
+                self.lanes.settle(&entry);
+                settled.refused.extend(entry.into_items().map(|event| Refused {
+                    event,
+                    error: error.clone(),
+                    attempts,
+                    followers: Vec::new(),
+                }));
+                return;
+            }
             let mut followers = self.lanes.close(&entry);
             if let (true, Some(gather), Some(lane)) = (entry.is_ordered(), &mut self.gather, entry.lane()) {
                 followers.extend(gather.close(lane));
@@ -226,7 +248,8 @@ impl<P: Publisher> Dispatch<P> {
                 attempts,
                 followers: std::mem::take(&mut followers),
             }));
-        } else if self.sink.guarantee == Guarantee::AtMostOnce && error.may_have_arrived {
+        } else if self.sink.guarantee == Guarantee::AtMostOnce && error.may_have_arrived && !is_planted(Bug::SentAgain)
+        {
             self.lanes.settle(&entry);
             settled.dropped.extend(entry.into_items());
         } else {

@@ -16,7 +16,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use tokio::time::Instant;
 
 use super::entry::{Entry, Item};
-use crate::publish::BatchLimits;
+use crate::{
+    planted::{Bug, is_planted},
+    publish::BatchLimits,
+};
 
 /// Most bytes of memory that the events of one request take, unless it is one event.
 const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -149,7 +152,7 @@ impl<T: Item> Lanes<T> {
     /// ordered.
     pub fn retry(&mut self, mut entry: Entry<T>, at: Instant) {
         entry.failures = entry.failures.saturating_add(1);
-        if !entry.is_ordered() {
+        if !entry.is_ordered() || is_planted(Bug::RetryOutOfOrder) {
             self.settle(&entry);
         }
         self.wait(entry, at);

@@ -43,6 +43,7 @@ use crate::{
         parked::{Count, Edition},
         store::{Claim, StoreError},
     },
+    planted::{Bug, is_planted},
     publish::Publisher,
 };
 
@@ -252,7 +253,9 @@ impl<P: Publisher, C: Connection> Pipeline<P, C> {
         let tickets = self.reader.read(wanted, found, read_to);
         for ((ticket, draft), found) in tickets.into_iter().zip(drafts).zip(found) {
             let event = draft.outgoing(Origin::Log(ticket), self.sink.keeps_order);
-            let is_behind = |key: &str| parked_keys.contains(key) || self.parking.holds(key);
+            let is_behind = |key: &str| {
+                !is_planted(Bug::ParkedKeysForgotten) && (parked_keys.contains(key) || self.parking.holds(key))
+            };
             if event.key().is_some_and(is_behind) {
                 self.follow(&event);
             } else if self.sink.guarantee == Guarantee::AtMostOnce {
@@ -261,6 +264,9 @@ impl<P: Publisher, C: Connection> Pipeline<P, C> {
                 self.held.push(event.settled());
                 self.saving.hurry();
             } else {
+                if is_planted(Bug::CursorBeforeAnswer) {
+                    self.reader.settle(ticket);
+                }
                 self.dispatch.push(event);
             }
         }

@@ -13,5 +13,6 @@ mod relay;
 mod relays;
 mod retention;
 mod road;
+mod simulation;
 mod sinks;
 mod targets;

@@ -3,6 +3,7 @@
 use super::Pipeline;
 use crate::{
     log::connection::Connection,
+    planted::{Bug, is_planted},
     publish::Publisher,
     sink::{
         dispatch::{Answer, Refused},
@@ -53,6 +54,7 @@ impl<P: Publisher, C: Connection> Pipeline<P, C> {
             "the event is parked; see `outbox-relay parked list`"
         );
         match event.origin {
+            Origin::Parked(edition) if is_planted(Bug::RetryTakenForDone) => self.parking.settle(event.seq, edition),
             Origin::Parked(edition) => {
                 self.parking
                     .refuse_again(event.seq, edition, event.key(), &error, attempts);
