@@ -7,6 +7,9 @@ QUICK ?=
 SCENARIOS ?=
 RELAYS ?= 1,2,4
 PEER_SECS ?= 15
+SEEDS ?= 2000
+FROM ?= 0
+SEED ?=
 
 # One selection of packages and targets for everything: another one would mean other features, and
 # so every dependency compiled a second time.
@@ -21,7 +24,7 @@ ON_POSTGRES := package(oncebox-outbox) or (package(oncebox-consumer) and test(/^
 	- test(/^relay::(configuration|health|observed|throttling|traces)::/) - test(/^command::(check|check_functions|configured|hostile)::/) \
 	- test(/disk_is_full|stands_still|takes_too_long/))
 
-.PHONY: help demo test test-postgres check build unit bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
+.PHONY: help demo test test-postgres check build unit simulate bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
 
 help: ## this list
 	@echo "Oncebox: effectively-once event processing from Postgres to AWS Lambda"
@@ -75,6 +78,10 @@ localstack-status: ## what runs, where
 
 localstack-logs: ## its logs, functions included; NAME=take-payment for one
 	$(STACK) logs $(NAME)
+
+simulate: doctor ## the relay's decisions over models of Postgres and SQS: SEEDS=2000 FROM=0, or SEED=7 to see one whole
+	$(BUILD)
+	$(TARGET)/debug/simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 
 bench: doctor ## the relay beside the bare AWS SDK, enqueue beside INSERT: QUICK=1, SCENARIOS="throughput wal", RELAYS=1,2,4
 	$(BUILD_BENCH)

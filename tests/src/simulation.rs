@@ -36,6 +36,8 @@ use self::{
 const DRAINS_WITHIN: Micros = 120_000_000;
 /// How long it goes on after that: what comes late must not break anything either.
 const AFTERWARDS: Micros = 3_000_000;
+/// A process that is to be frozen is, when it has got a page of the log and is about to send it; or else after so long.
+const FREEZES_WITHIN: Micros = 300_000;
 /// How often a person lets parked events go again, once it is calm.
 const RETRY_EVERY: Micros = 500_000;
 
@@ -94,7 +96,9 @@ pub fn run(plan: &Plan, keeps_lines: bool) -> Ended {
             }
         }
         now += plan.step;
+        let got_pages = std::mem::take(&mut shared.world().got_pages);
         for process in &mut processes.running {
+            process.freeze_if_due(now - plan.step, got_pages.contains(&process.name));
             process.step(now);
         }
         let mut world = shared.world();
@@ -187,7 +191,7 @@ impl Processes<'_> {
             self.started += 1;
             let (plan, name) = (self.plan, format!("relay{}", self.started));
             let seed = plan.seed.wrapping_mul(31).wrapping_add(self.started);
-            let process = RelayProcess::start(&self.shared, name, &plan.sinks, plan.lease, seed);
+            let process = RelayProcess::start(&self.shared, name, plan, seed);
             self.running.push(process);
         }
     }
@@ -206,11 +210,11 @@ impl Processes<'_> {
                     self.to_start.push(now + pause);
                 }
             }
-            Fault::Freeze(which, pause) => {
+            Fault::Freeze(which, pause, turns) => {
                 if let Some(index) = self.pick(which)
                     && let Some(process) = self.running.get_mut(index)
                 {
-                    process.freeze(now + pause);
+                    process.freeze_soon(turns, pause, now + FREEZES_WITHIN);
                 }
             }
             Fault::Stop(which, pause) => {

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
                         failed.push(seed);
                     }
                     let done = seed + 1 - from;
-                    if done % 1_000 == 0 {
+                    if done.is_multiple_of(1_000) {
                         println!(
                             "{done} of {} seeds, {:.0} s",
                             arguments.seeds,

@@ -40,6 +40,9 @@ pub struct SimulatedConnection {
     is_broken: bool,
 }
 
+/// What a statement's answer is given to.
+type Reply<T> = Box<dyn FnOnce(&mut World, T) + Send>;
+
 /// What becomes of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -88,7 +91,7 @@ impl SimulatedConnection {
     fn call_in_parts<T: Send + 'static>(
         &mut self,
         name: &'static str,
-        act: impl FnOnce(&mut World, Box<dyn FnOnce(&mut World, T) + Send>) + Send + 'static,
+        act: impl FnOnce(&mut World, Reply<T>) + Send + 'static,
     ) -> impl Future<Output = Result<T, sqlx::Error>> + Send {
         let (answer, answered) = oneshot::channel();
         if !self.is_broken {
@@ -108,7 +111,12 @@ impl SimulatedConnection {
                     match fate {
                         Fate::Done => {
                             let back = trip(world);
-                            world.after(back, move |_| drop(answer.send(said)));
+                            world.after(back, move |world| {
+                                if name == "rows" && world.pages_on_way.remove(&host) {
+                                    world.got_pages.insert(host);
+                                }
+                                drop(answer.send(said));
+                            });
                         }
                         Fate::Hangs => world.after(HANGS, move |_| drop((answer, said))),
                         Fate::Cut | Fate::Unanswered => {}
@@ -175,7 +183,7 @@ impl Connection for SimulatedConnection {
     }
 
     async fn look(&mut self, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
-        let look = move |world: &mut World, reply: Box<dyn FnOnce(&mut World, Horizon) + Send>| {
+        let look = move |world: &mut World, reply: Reply<Horizon>| {
             // Between a statement's snapshot and its expressions others go on.
             let snapshot = world.postgres.look();
             let later = world.random.random_range(0..2_000);
@@ -196,8 +204,15 @@ impl Connection for SimulatedConnection {
         limits: PageLimits,
     ) -> Result<Page, sqlx::Error> {
         let (run, selection) = (run.clone(), selection.clone());
-        let rows = move |postgres: &mut Postgres| postgres.rows(&run, &selection, stretch, between, limits);
-        statement!(self, "rows", rows).await
+        let host = self.database.host.clone();
+        let rows = move |world: &mut World| {
+            let page = world.postgres.rows(&run, &selection, stretch, between, limits);
+            if !page.rows.is_empty() {
+                world.pages_on_way.insert(host);
+            }
+            page
+        };
+        self.call("rows", rows).await
     }
 
     async fn again(&mut self, seqs: &[Seq]) -> Result<Vec<Row>, sqlx::Error> {

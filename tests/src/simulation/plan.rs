@@ -39,6 +39,8 @@ pub struct Plan {
     pub refused: Vec<(usize, Scope)>,
     /// What goes wrong.
     pub faults: Vec<(Micros, Fault)>,
+    /// Longest that a relay waits for answers when it stops or hands over.
+    pub drain_timeout: Duration,
 }
 
 /// A sink.
@@ -65,8 +67,8 @@ pub struct SinkPlan {
 pub enum Fault {
     /// `SIGKILL` for a relay, and another one in its place after a while.
     Kill(usize, Micros),
-    /// `SIGSTOP` for a relay, for a while.
-    Freeze(usize, Micros),
+    /// `SIGSTOP` for a relay, for a while, once so many of its tasks had their turn.
+    Freeze(usize, Micros, usize),
     /// `SIGTERM` for a relay, and another one in its place after a while.
     Stop(usize, Micros),
     /// One relay more.
@@ -114,7 +116,7 @@ impl Plan {
                 let pause = random.random_range(0..2 * lease_micros);
                 let fault = match random.random_range(0..20) {
                     0..6 => Fault::Kill(relay, pause),
-                    6..10 => Fault::Freeze(relay, pause),
+                    6..10 => Fault::Freeze(relay, lease_micros / 2 + pause, random.random_range(0..6)),
                     10..13 => Fault::Stop(relay, pause),
                     13 => Fault::Join,
                     14..16 => Fault::Crash(random.random_range(0..1_500_000)),
@@ -143,6 +145,7 @@ impl Plan {
             transactions,
             refused,
             faults,
+            drain_timeout: Duration::from_millis([20, 300, 5_000][random.random_range(0..3)]),
         }
     }
 }

@@ -48,8 +48,6 @@ pub struct Postgres {
     pub relays: BTreeMap<String, RelayRow>,
     /// Parked events by sink and position.
     pub parked: BTreeMap<(String, Seq), ParkedRow>,
-    /// Cursors are written whatever their epoch: a planted bug.
-    pub ignores_epochs: bool,
 }
 
 /// What a running transaction has done.
@@ -90,7 +88,6 @@ impl Default for Postgres {
             cursors: BTreeMap::new(),
             relays: BTreeMap::new(),
             parked: BTreeMap::new(),
-            ignores_epochs: false,
         }
     }
 }

@@ -23,14 +23,14 @@ use outbox_relay::{
 use tokio::{
     runtime::{Builder, Runtime},
     sync::watch,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{Instant, advance, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::Database,
-    plan::SinkPlan,
+    plan::Plan,
     target::{MAX_BYTES, Target},
     world::{HostClock, Micros, Shared},
 };
@@ -45,6 +45,8 @@ pub struct RelayProcess {
     end: CancellationToken,
     /// Stands still until then.
     frozen_until: Option<Micros>,
+    /// After how many turns, for how long, and when at the latest.
+    to_freeze: Option<(usize, Micros, Micros)>,
 }
 
 impl RelayProcess {
@@ -53,26 +55,20 @@ impl RelayProcess {
     /// # Panics
     /// The operating system refuses a runtime.
     #[must_use]
-    pub fn start(shared: &Shared, name: String, sinks: &[SinkPlan], lease: Duration, seed: u64) -> Self {
+    pub fn start(shared: &Shared, name: String, plan: &Plan, seed: u64) -> Self {
         #[expect(clippy::expect_used, reason = "without a runtime there is no simulation")]
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
+            // One task's turn at a time, so that it can be frozen between any two.
+            .event_interval(1)
             .build()
             .expect("a runtime");
         let end = CancellationToken::new();
         let began = shared.world().now;
         let origin = runtime.block_on(async { Instant::now() });
         let clock = HostClock { origin, began };
-        let main = main(
-            shared.clone(),
-            clock,
-            name.clone(),
-            sinks.to_vec(),
-            lease,
-            seed,
-            end.clone(),
-        );
+        let main = main(shared.clone(), clock, name.clone(), plan.clone(), seed, end.clone());
         runtime.spawn(main);
         shared.world().note(|| format!("{name}: starts"));
         Self {
@@ -81,6 +77,7 @@ impl RelayProcess {
             clock,
             end,
             frozen_until: None,
+            to_freeze: None,
         }
     }
 
@@ -100,9 +97,27 @@ impl RelayProcess {
         });
     }
 
-    /// `SIGSTOP`, and `SIGCONT` at that time.
-    pub fn freeze(&mut self, until: Micros) {
-        self.frozen_until = Some(until);
+    /// Lets the process be frozen for a while at the next good moment, or at the latest at that time: after so many turns of
+    /// tasks that have something to do then.
+    pub fn freeze_soon(&mut self, turns: usize, pause: Micros, latest: Micros) {
+        self.to_freeze = Some((turns, pause, latest));
+    }
+
+    /// `SIGSTOP`, if it is to be: `SIGCONT` comes by itself.
+    pub fn freeze_if_due(&mut self, now: Micros, is_good_moment: bool) {
+        let is_due = |(_, _, latest): &mut (usize, Micros, Micros)| is_good_moment || *latest <= now;
+        if self.frozen_until.is_some() {
+            return;
+        }
+        let Some((turns, pause, _)) = self.to_freeze.take_if(is_due) else {
+            return;
+        };
+        self.frozen_until = Some(now + pause);
+        self.runtime.block_on(async {
+            for _ in 0..turns {
+                yield_now().await;
+            }
+        });
     }
 
     /// `SIGTERM`.
@@ -123,18 +138,10 @@ async fn hand_on(mut roster: watch::Receiver<Roster>, sinks: Vec<watch::Sender<R
 }
 
 /// What `outbox-relay run` does between its start and its end.
-async fn main(
-    shared: Shared,
-    clock: HostClock,
-    name: String,
-    sinks: Vec<SinkPlan>,
-    lease: Duration,
-    seed: u64,
-    end: CancellationToken,
-) {
+async fn main(shared: Shared, clock: HostClock, name: String, plan: Plan, seed: u64, end: CancellationToken) {
     let terms = Terms {
         clock: Clock::Runtime(clock.origin),
-        ..Terms::of_lease(lease)
+        ..Terms::of_lease(plan.lease)
     };
     let chance = Chance::seeded(seed);
     let database = Database {
@@ -142,12 +149,13 @@ async fn main(
         clock,
         host: name.clone(),
     };
-    let names = sinks.iter().map(|sink| sink.name.clone()).collect();
+    let names = plan.sinks.iter().map(|sink| sink.name.clone()).collect();
     let (member, roster) = Member::new(database.clone(), name.clone(), names, terms);
     let member = member.with_chance(chance.clone());
     let mut metrics = Metrics::new();
     let (mut running, mut rosters) = (JoinSet::new(), Vec::new());
-    for plan in sinks {
+    let drain_timeout = plan.drain_timeout;
+    for plan in plan.sinks {
         let target = Target {
             shared: shared.clone(),
             clock,
@@ -169,7 +177,7 @@ async fn main(
             guarantee: plan.guarantee,
             max_in_flight: plan.max_in_flight,
             max_window: plan.max_window,
-            drain_timeout: Duration::from_secs(5),
+            drain_timeout,
             chance: chance.clone(),
             traces: None,
         };

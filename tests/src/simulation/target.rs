@@ -32,6 +32,9 @@ pub struct TargetModel {
     /// Events that it refuses, and whether it says which one it means.
     pub refused: BTreeMap<String, Scope>,
     seen: BTreeMap<String, Micros>,
+    /// Requests of groups that may still arrive: their process, their number, and until when its sender waits for them.
+    waited_for: BTreeMap<String, Vec<(String, u64, Micros)>>,
+    next_request: u64,
     /// Groups of which a request is out, with their process.
     out: BTreeMap<(String, String), usize>,
 }
@@ -102,7 +105,7 @@ impl Target {
     fn hand_over(&self, batch: &[Arc<Message>], answer: oneshot::Sender<Results>) {
         let mut world = self.shared.world();
         let now = self.clock.now();
-        self.check_right_to_send(&mut world, batch, now);
+        let request = self.check_right_to_send(&mut world, batch, now);
         let fate = draw(&mut world);
         let most = world.weather.trip;
         let mut trip = world.random.random_range(most / 10..=most);
@@ -122,13 +125,18 @@ impl Target {
                 }
             };
             if matches!(fate, Fate::Applied | Fate::Refused(_)) {
-                world.after(trip, move |_| drop(answer.send(results)));
+                world.after(trip, move |world| {
+                    if let Some(target) = world.targets.get_mut(&sink) {
+                        target.end(request);
+                    }
+                    drop(answer.send(results));
+                });
             }
         });
     }
 
     /// Nobody sends for a shard that another process holds, and of a group one request is out.
-    fn check_right_to_send(&self, world: &mut World, batch: &[Arc<Message>], now: Micros) {
+    fn check_right_to_send(&self, world: &mut World, batch: &[Arc<Message>], now: Micros) -> u64 {
         let mine = format!("{}-", self.host);
         let mut groups = BTreeSet::new();
         let is_fifo = world.targets.get(&self.sink).is_some_and(|target| target.is_fifo);
@@ -149,9 +157,22 @@ impl Target {
             }
         }
         let Some(target) = world.targets.get_mut(&self.sink) else {
-            return;
+            return 0;
         };
+        target.next_request += 1;
+        let request = target.next_request;
+        let until = now + u64::try_from(self.terms.request_timeout.as_micros()).unwrap_or(0);
         for group in groups {
+            let waited_for = target.waited_for.entry(group.clone()).or_default();
+            waited_for.retain(|(_, _, until)| *until > now);
+            // Events without a key are in many shards, and each relay has a request of them out.
+            let others = waited_for.iter().find(|(other, ..)| *other != self.host);
+            if let Some((other, ..)) = others.filter(|_| group != NO_KEY) {
+                let host = &self.host;
+                let what = format!("{host} sends for group {group} at {now} while a request of {other} is out");
+                world.record.violations.push(what);
+            }
+            waited_for.push((self.host.clone(), request, until));
             let out = target.out.entry((self.host.clone(), group.clone())).or_default();
             *out += 1;
             if *out > 1 {
@@ -159,6 +180,7 @@ impl Target {
                 world.record.violations.push(what);
             }
         }
+        request
     }
 }
 
@@ -193,7 +215,7 @@ impl Drop for Out<'_> {
 }
 
 fn group(key: Option<String>) -> String {
-    key.unwrap_or_else(|| "(none)".to_owned())
+    key.unwrap_or_else(|| NO_KEY.to_owned())
 }
 
 impl TargetModel {
@@ -206,11 +228,20 @@ impl TargetModel {
         }
     }
 
+    fn end(&mut self, request: u64) {
+        for waited_for in self.waited_for.values_mut() {
+            waited_for.retain(|(_, number, _)| *number != request);
+        }
+    }
+
     /// Forgets the requests of a process that is gone.
     pub fn forget(&mut self, host: &str) {
         self.out.retain(|(of, _), _| of != host);
     }
 }
+
+/// The group of events without a key.
+const NO_KEY: &str = "(none)";
 
 /// What is late arrives so much later than anybody waits for it.
 const LATE_BY: Micros = 1_000_000;
@@ -246,10 +277,10 @@ fn apply(world: &mut World, sink: &str, batch: &[Arc<Message>], is_late: bool) -
         return vec![Err(error(FailureClass::Transient, Scope::Request)); batch.len()];
     };
     let refusal = |message: &Message| {
-        let refusals = events_of(message)
+        let mut refusals = events_of(message)
             .into_iter()
             .filter_map(|event| target.refused.get(&event.id).copied());
-        refusals.last()
+        refusals.next_back()
     };
     let refusals: Vec<Option<Scope>> = batch.iter().map(|message| refusal(message)).collect();
     if refusals.contains(&Some(Scope::Request)) {

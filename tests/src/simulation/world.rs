@@ -1,7 +1,7 @@
 //! One clock, one order of things, one source of chance: what everything in a simulation shares.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -29,6 +29,10 @@ pub struct World {
     pub targets: BTreeMap<String, TargetModel>,
     /// What was attempted and what came of it.
     pub record: Record,
+    /// Processes that will get a page of the log with something in it.
+    pub pages_on_way: BTreeSet<String>,
+    /// Processes that have just got a page of the log.
+    pub got_pages: BTreeSet<String>,
     /// What happened, line by line.
     pub trace: Trace,
     /// What is to happen, in order of time, then of the order in which it was planned.
@@ -51,6 +55,8 @@ impl World {
             postgres: Postgres::default(),
             targets: BTreeMap::new(),
             record: Record::default(),
+            pages_on_way: BTreeSet::new(),
+            got_pages: BTreeSet::new(),
             trace,
             planned: BTreeMap::new(),
             next_number: 0,
@@ -106,7 +112,6 @@ impl Shared {
     }
 
     /// The world; never across an `await`.
-    #[must_use]
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

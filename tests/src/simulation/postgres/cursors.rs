@@ -113,7 +113,7 @@ impl Postgres {
     pub fn save(&mut self, sink: &str, claims: &[Claim], changes: &Changes) -> Result<Vec<Seq>, StoreError> {
         let is_mine = |(shard, epoch): &(i16, i64)| {
             let row = self.cursors.get(&(sink.to_owned(), *shard));
-            row.is_some_and(|row| row.epoch == *epoch || self.ignores_epochs)
+            row.is_some_and(|row| row.epoch == *epoch)
         };
         if !claims.iter().flat_map(|claim| &claim.shards).all(is_mine) {
             return Err(StoreError::Superseded { sink: sink.to_owned() });
