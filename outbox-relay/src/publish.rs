@@ -125,6 +125,8 @@ pub enum Scope {
 impl PublishError {
     /// The code of a row that is no valid event.
     pub const INVALID_ROW: &str = "InvalidRow";
+    /// The code of an event whose row was deleted while it waited.
+    pub const GONE: &str = "Gone";
     /// The code of an event that is larger than its target takes.
     pub const OVERSIZE: &str = "Oversize";
 
@@ -143,7 +145,7 @@ impl PublishError {
     /// The event's row was deleted while it waited: a partition that was dropped, a parked event that was skipped.
     #[must_use]
     pub fn gone() -> Self {
-        Self::of_entry("Gone", "the event's row is gone".to_owned())
+        Self::of_entry(Self::GONE, "the event's row is gone".to_owned())
     }
 
     /// It was too late to send the message: nothing of it has left.

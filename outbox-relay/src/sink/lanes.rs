@@ -74,6 +74,7 @@ impl<T: Item> Lanes<T> {
     /// Adds a new entry; those of a lane come in the lane's order.
     pub fn push(&mut self, entry: Entry<T>) {
         self.note_queued(&entry);
+        self.unloaded += entry.items().filter(|item| item.is_unloaded()).count();
         if let Some(lane) = entry.lane()
             && let Some(lane) = self.lanes.get_mut(lane)
         {

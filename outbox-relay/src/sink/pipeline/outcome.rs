@@ -4,7 +4,7 @@ use super::Pipeline;
 use crate::{
     log::connection::Connection,
     planted::{Bug, is_planted},
-    publish::Publisher,
+    publish::{PublishError, Publisher},
     sink::{
         dispatch::{Answer, Refused},
         outgoing::{Origin, Outgoing},
@@ -37,6 +37,13 @@ impl<P: Publisher, C: Connection> Pipeline<P, C> {
 
     /// Sets an event aside, and what waited behind it.
     fn park(&mut self, refused: Refused) {
+        if refused.error.code == PublishError::GONE && !matches!(refused.event.origin, Origin::Parked(_)) {
+            self.lose(&refused.event);
+            for follower in refused.followers {
+                self.dispatch.push(follower);
+            }
+            return;
+        }
         let Refused {
             event,
             error,
@@ -76,6 +83,19 @@ impl<P: Publisher, C: Connection> Pipeline<P, C> {
         for follower in followers {
             self.follow(&follower);
         }
+        self.saving.note_settled(1);
+    }
+
+    /// Nothing is left of the event that could be set aside.
+    fn lose(&mut self, event: &Outgoing) {
+        self.sink.metrics.dropped(1);
+        tracing::error!(
+            sink = self.sink.name,
+            event = %event.id,
+            seq = event.seq,
+            "the event's row was deleted from the log while it waited for the target: it is lost"
+        );
+        self.end(event);
         self.saving.note_settled(1);
     }
 

@@ -59,6 +59,35 @@ async fn what_waits_behind_a_stuck_event_of_its_key_takes_no_room_and_comes_in_o
 }
 
 #[tokio::test]
+async fn an_event_whose_row_was_deleted_while_it_waited_is_counted_and_holds_up_nobody() {
+    let stage = Stage::new(true, Guarantee::AtLeastOnce).await;
+    let mut key = Vec::new();
+    for _ in 0..7 {
+        key.push(enqueue_large(&stage, Some("k"), 5_000_000).await);
+    }
+    let others = stage.database.enqueue_many(Some("other"), 3).await.unwrap();
+    stage.target.decide(&key[0], Fate::Fail);
+    let running = stage.run().await;
+    // Then those behind the first have given up their payload.
+    stage.target.until_taken(&others).await;
+    sqlx::query("delete from oncebox.event where id = $1::uuid")
+        .bind(&key[3])
+        .execute(&stage.database.pool)
+        .await
+        .unwrap();
+    stage.target.heal();
+    let left = [&key[..3], &key[4..]].concat();
+    stage.target.until_taken(&left).await;
+    stage
+        .until_metric("oncebox_sink_dropped_total", |dropped| dropped == 1.0)
+        .await;
+    stage.until_metric("oncebox_sink_lag_events", |lag| lag == 0.0).await;
+    running.stop().await;
+    assert_eq!(stage.target.taken(), [others, left].concat());
+    assert_eq!(stage.parked().await, []);
+}
+
+#[tokio::test]
 async fn the_lag_of_a_sink_without_room_goes_on_growing() {
     let stage = Stage::new(false, Guarantee::AtLeastOnce).await.with_window(10);
     let stuck = stage.database.enqueue(None).await.unwrap();
