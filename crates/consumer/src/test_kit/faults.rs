@@ -11,7 +11,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use super::clock;
 use crate::dynamodb::store::{Cancellation, Item, ItemKey, Store, Transacted, Write};
 
-/// What happens to one request that writes.
+/// What happens to one request. To one that reads: it is answered, by an error, late or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -89,6 +89,7 @@ type Plan = Box<dyn FnMut(usize) -> Option<Fault> + Send>;
 
 struct State {
     plan: Plan,
+    reads: (usize, Plan),
     requests: usize,
     /// Requests on their way, each with how many others go first.
     late: VecDeque<(u32, String, Vec<Write>)>,
@@ -98,6 +99,7 @@ impl FaultyStore {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
         let state = State {
             plan: Box::new(|_| None),
+            reads: (0, Box::new(|_| None)),
             requests: 0,
             late: VecDeque::new(),
         };
@@ -111,6 +113,11 @@ impl FaultyStore {
     pub(crate) fn plan(&self, plan: impl FnMut(usize) -> Option<Fault> + Send + 'static) {
         let mut state = self.state();
         (state.plan, state.requests) = (Box::new(plan), 0);
+    }
+
+    /// The same for requests that read, which are counted for themselves.
+    pub(crate) fn plan_reads(&self, plan: impl FnMut(usize) -> Option<Fault> + Send + 'static) {
+        self.state().reads = (0, Box::new(plan));
     }
 
     /// How many requests that write there have been since the last plan.
@@ -127,6 +134,13 @@ impl FaultyStore {
         let number = state.requests;
         state.requests += 1;
         (state.plan)(number)
+    }
+
+    fn next_read_fault(&self) -> Option<Fault> {
+        let (number, plan) = &mut self.state().reads;
+        let fault = plan(*number);
+        *number += 1;
+        fault
     }
 
     /// Lets those arrive whose time has come.
@@ -190,6 +204,21 @@ impl Store for FaultyStore {
     }
 
     fn read<'a>(&'a self, keys: &'a [ItemKey]) -> BoxFuture<'a, Result<Vec<Option<Item>>, String>> {
-        self.inner.read(keys)
+        async move {
+            match self.next_read_fault() {
+                None => self.inner.read(keys).await,
+                Some(Fault::LoseRequest | Fault::LoseReply | Fault::Late(_)) => Err("lost by the test kit".to_owned()),
+                Some(Fault::Throttle) => Err("ThrottlingException".to_owned()),
+                Some(Fault::Conflict) => Err("TransactionConflict".to_owned()),
+                Some(Fault::HangBefore | Fault::HangAfter) => std::future::pending().await,
+                Some(Fault::Slow(length)) => {
+                    clock::sleep(length / 2).await;
+                    let answer = self.inner.read(keys).await;
+                    clock::sleep(length / 2).await;
+                    answer
+                }
+            }
+        }
+        .boxed()
     }
 }

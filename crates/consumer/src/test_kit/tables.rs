@@ -83,6 +83,11 @@ impl MemoryTables {
         self.faulty.plan(plan);
     }
 
+    /// The same for requests that read, which are counted for themselves.
+    pub fn read_faults(&self, plan: impl FnMut(usize) -> Option<Fault> + Send + 'static) {
+        self.faulty.plan_reads(plan);
+    }
+
     /// How many requests that write there have been since [`faults`](Self::faults) was called last.
     #[must_use]
     pub fn requests(&self) -> usize {

@@ -5,5 +5,8 @@
 
 mod cases;
 mod deed;
+mod fifo;
+mod gap_guard;
 mod leased;
+mod step;
 mod transactional;

@@ -346,9 +346,11 @@ async fn run(schedule: &Schedule, mut chance: Chance) {
     };
     if let Some(often) = schedule.faults {
         case.tables.faults(chance.faults(often));
+        case.tables.read_faults(chance.faults(often));
     }
     join_all(schedule.deliveries.iter().map(|delivery| case.deliver(delivery))).await;
     case.tables.faults(|_| None);
+    case.tables.read_faults(|_| None);
     let deeds: BTreeSet<(usize, usize)> = schedule.deliveries.iter().map(|delivery| delivery.deed).collect();
     let acknowledged = case.settle(&deeds).await;
     let events: BTreeSet<usize> = deeds.iter().map(|deed| deed.0).collect();

@@ -34,6 +34,8 @@ struct Delivery {
     after: Duration,
     /// Events and their payloads.
     deeds: Vec<(usize, usize)>,
+    /// What has come before is looked up first.
+    receives: u32,
     lasts: Duration,
     killed_after: Option<Duration>,
     clock: WallClock,
@@ -62,6 +64,7 @@ fn draw(chance: &mut Chance) -> Schedule {
                 deeds: (0..=chance.up_to(3))
                     .map(|_| (chance.up_to(events), chance.up_to(others)))
                     .collect(),
+                receives: 1 + u32::from(chance.one_in(2)),
                 lasts: Duration::from_secs(1) + chance.millis(9_000),
                 killed_after: chance.one_in(3).then(|| chance.millis(1_500)),
                 clock: chance.wall_clock(),
@@ -190,10 +193,10 @@ impl World {
             .unwrap()
     }
 
-    async fn invoke(&self, deeds: &[(usize, usize)], lasts: Duration) -> Settlement {
+    async fn invoke(&self, deeds: &[(usize, usize)], receives: u32, lasts: Duration) -> Settlement {
         let messages: Vec<_> = deeds
             .iter()
-            .map(|(number, payload)| message(*number, *payload))
+            .map(|(number, payload)| message(*number, *payload).delivered(receives))
             .collect();
         let consumer = self.consumer();
         let invocation = Invocation::new("request", lasts);
@@ -204,7 +207,9 @@ impl World {
 
     async fn deliver(&self, delivery: &Delivery) {
         sleep(delivery.after).await;
-        let work = delivery.clock.around(self.invoke(&delivery.deeds, delivery.lasts));
+        let work = delivery
+            .clock
+            .around(self.invoke(&delivery.deeds, delivery.receives, delivery.lasts));
         until_killed(delivery.killed_after, work).await;
     }
 
@@ -213,7 +218,7 @@ impl World {
         for &deed in deeds {
             let mut deliveries = 0;
             loop {
-                let settled = self.invoke(&[deed], Duration::from_secs(30)).await;
+                let settled = self.invoke(&[deed], 2, Duration::from_secs(30)).await;
                 let report = &settled.events[0];
                 if !report.is_failed || report.outcome == Outcome::Permanent {
                     break;
@@ -235,8 +240,10 @@ async fn run(schedule: &Schedule, mut chance: Chance) {
         handler: Count(Arc::new(Mutex::new(chance.child())), schedule.failures),
     };
     world.tables.faults(chance.faults(schedule.faults));
+    world.tables.read_faults(chance.faults(schedule.faults));
     join_all(schedule.deliveries.iter().map(|delivery| world.deliver(delivery))).await;
     world.tables.faults(|_| None);
+    world.tables.read_faults(|_| None);
     let deeds = schedule.deliveries.iter().flat_map(|delivery| &delivery.deeds);
     let deeds: BTreeSet<(usize, usize)> = deeds.copied().collect();
     world.settle(&deeds).await;
