@@ -1,12 +1,13 @@
 //! Random schedules of deliveries, crashes and faults, against a small model of what is promised.
 //!
 //! Each case follows from one number, which is printed when it fails. `ONCEBOX_SEED` begins with that one,
-//! `ONCEBOX_CASES` says how many there are.
+//! `ONCEBOX_CASES` says how many there are. Those of mode postgres are run over a real server, in real time.
 
 mod cases;
 mod deed;
 mod fifo;
 mod gap_guard;
 mod leased;
+mod postgres;
 mod step;
 mod transactional;

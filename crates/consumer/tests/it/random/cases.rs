@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::executor::block_on;
@@ -69,6 +69,36 @@ pub(super) fn run_cases<S: Debug>(draw: impl Fn(&mut Chance) -> S + Sync, run: i
             scope.spawn(work);
         }
     });
+}
+
+/// How many cases over a real back end there are at least, however slow it is, and for how long more are begun.
+const FEWEST_REAL_CASES: u64 = 30;
+const REAL_CASES_TAKE: Duration = Duration::from_secs(20);
+
+/// Runs schedules that `draw` makes, one after the other and in real time: what a seed gives is the schedule, not how
+/// its parts meet.
+pub(super) async fn run_real_cases<S: Debug>(draw: impl Fn(&mut Chance) -> S, run: impl AsyncFn(&S, Chance)) {
+    let first = number("ONCEBOX_SEED").unwrap_or_else(|| rand::rng().random());
+    let cases = number("ONCEBOX_CASES");
+    let begun = Instant::now();
+    for case in 0.. {
+        let is_enough = match cases {
+            Some(cases) => case >= cases,
+            None => case >= FEWEST_REAL_CASES && begun.elapsed() > REAL_CASES_TAKE,
+        };
+        if is_enough {
+            break;
+        }
+        let seed = first.wrapping_add(case);
+        let mut chance = Chance(StdRng::seed_from_u64(seed));
+        let schedule = draw(&mut chance);
+        let told = Case {
+            seed,
+            schedule: &schedule,
+        };
+        run(&schedule, chance).await;
+        drop(told);
+    }
 }
 
 /// What is random in a case.

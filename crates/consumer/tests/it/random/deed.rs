@@ -22,6 +22,11 @@ impl Event for Deed {
 /// A delivery of event `number` with one of its payloads.
 pub(super) fn message(number: usize, payload: usize) -> Message {
     let id = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0000 | number as u128);
+    message_of(id, number, payload)
+}
+
+/// The same with an id of its own.
+pub(super) fn message_of(id: Uuid, number: usize, payload: usize) -> Message {
     Message::with(
         id,
         Deed::TYPE,
