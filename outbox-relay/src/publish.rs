@@ -15,6 +15,7 @@ pub mod deadline;
 mod eventbridge;
 pub mod inspect;
 pub mod limits;
+mod listing;
 pub mod message;
 pub mod resolve;
 mod sns;

@@ -69,6 +69,7 @@ impl From<OperatorError> for Failure {
                 };
                 Self::new(FailureKind::Table, anyhow::anyhow!("{error}{hint}"))
             }
+            OperatorError::Unknown { .. } => Self::new(FailureKind::Table, error),
             _ => Self::new(FailureKind::Runtime, error),
         }
     }

@@ -32,7 +32,7 @@ enum Action {
     ///
     /// Exit codes: 0 done, or told by a dry run; 1 refused or not confirmed: the key waits for another one, or the
     /// consumer has gone on meanwhile, and nothing was changed; 2 wrong usage; 3 the table cannot be reached, read or
-    /// written.
+    /// written: nothing was changed, unless the message says that this is not known.
     #[command(verbatim_doc_comment)]
     Skip {
         #[command(flatten)]

@@ -34,7 +34,8 @@ pub struct Consumer {
     pub(crate) name: String,
     pub(crate) router: Router,
     pub(crate) retry_delay: RetryDelay,
-    pub(crate) concurrency: usize,
+    /// One for each event that is worked on, in whichever invocation; who only waits for its commit needs none.
+    pub(crate) permits: Semaphore,
     pub(crate) queues: DeadLetterQueue,
     pub(crate) max_receive_count: Option<u32>,
     pub(crate) shutdown: Arc<Shutdown>,
@@ -51,8 +52,6 @@ pub struct Consumer {
 struct Shared<'a> {
     delivery: &'a Delivery,
     invocation: &'a Invocation,
-    /// One for each event that is worked on; who only waits for its commit needs none.
-    permits: Semaphore,
     #[cfg(feature = "dynamodb")]
     transactional: Option<TransactionalBatch<'a>>,
 }
@@ -105,7 +104,6 @@ impl Consumer {
         let shared = Shared {
             delivery: &delivery,
             invocation,
-            permits: Semaphore::new(self.concurrency.min(Semaphore::MAX_PERMITS)),
             #[cfg(feature = "dynamodb")]
             transactional: self.dedupe.as_ref().map(|dedupe| {
                 TransactionalBatch::new(dedupe, &self.name, self.gap_guard, lanes.len(), invocation.budget)
@@ -176,14 +174,15 @@ impl Consumer {
             } else if let Some(first) = copy_of {
                 first.for_copy()
             } else {
-                let permit = shared.permits.acquire().await;
+                // Another invocation may hold the permits for longer than this one has.
+                let permit = timeout_at(budget.start_until, self.permits.acquire()).await;
                 started = time::now();
                 match permit {
                     // It may have waited for its permit.
                     _ if self.shutdown.is_stopping() => {
                         Settled::failed(Outcome::NotStarted, "the function is being stopped")
                     }
-                    Ok(permit) if started < budget.start_until => self.settle(shared, part, permit).await,
+                    Ok(Ok(permit)) if started < budget.start_until => self.settle(shared, part, permit).await,
                     _ => Settled::failed(Outcome::NotStarted, "too little time left in this invocation"),
                 }
             };

@@ -6,6 +6,7 @@ use std::{
 };
 
 use oncebox_envelope::{Event, RawData};
+use tokio::sync::Semaphore;
 
 use crate::{
     batch::Consumer,
@@ -162,9 +163,10 @@ impl ConsumerBuilder {
         self
     }
 
-    /// How many events (on FIFO: groups) of an invocation are worked on at a time; by default 10, at least 1.
+    /// How many events (on FIFO: groups) are worked on at a time in this process; by default 10, at least 1.
     ///
-    /// On Lambda Managed Instances several invocations run at once in one process, each with so many.
+    /// On Lambda Managed Instances several invocations run at once in one process, and share them: what
+    /// gets none within its invocation's time goes back to the queue, not started.
     pub fn concurrency(mut self, events: usize) -> Self {
         self.concurrency = events.max(1);
         self
@@ -300,7 +302,7 @@ impl ConsumerBuilder {
                 unknown_type: self.unknown_type,
             },
             retry_delay: self.retry_delay,
-            concurrency: self.concurrency,
+            permits: Semaphore::new(self.concurrency.min(Semaphore::MAX_PERMITS)),
             max_receive_count: self.max_receive_count.filter(|_| self.dead_letter_url.is_some()),
             shutdown: Arc::default(),
             queues: DeadLetterQueue::new(self.name.clone(), self.dead_letter_url, self.sqs),

@@ -227,8 +227,30 @@ mod tests {
     }
 
     #[test]
-    fn every_outcome_has_a_metric_of_its_own() {
-        let names: std::collections::HashSet<&str> = Outcome::ALL.map(count_of).into_iter().collect();
-        assert_eq!(names.len(), Outcome::ALL.len());
+    fn every_outcome_is_counted_by_the_metric_of_its_name_and_by_no_other() {
+        let expected = [
+            (Outcome::Done, "Processed"),
+            (Outcome::Duplicate, "Duplicates"),
+            (Outcome::Expired, "Expired"),
+            (Outcome::Ignored, "Ignored"),
+            (Outcome::Retryable, "Retryable"),
+            (Outcome::InProgress, "InProgress"),
+            (Outcome::LeaseLost, "LeaseLost"),
+            (Outcome::Permanent, "Permanent"),
+            (Outcome::NotStarted, "NotStarted"),
+            (Outcome::Held, "GapHeld"),
+        ];
+        assert_eq!(expected.map(|(outcome, _)| outcome), Outcome::ALL);
+        for (outcome, name) in expected {
+            let line = &lines_of(vec![report("a.v1", outcome)])[0];
+            for (_, other) in expected {
+                let count = line.get(other).and_then(Value::as_u64);
+                assert_eq!(count, (other == name).then_some(1), "{outcome:?}: {line}");
+            }
+            let is_timed = |time: &str| line.get(time).is_some();
+            let times = [AGE_MS, ATTEMPT_MS, DEDUPE_MS].map(is_timed);
+            let (done, duplicate) = (outcome == Outcome::Done, outcome == Outcome::Duplicate);
+            assert_eq!(times, [done, done, duplicate], "{outcome:?}");
+        }
     }
 }

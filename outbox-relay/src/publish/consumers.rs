@@ -1,7 +1,7 @@
 //! Looking at the functions that consume what a target passes on, for the traps of their deployment.
 //!
 //! Reads only, and never fails: what may not be read is a remark that names the permission. Queues are
-//! found behind a topic's subscriptions and a bus's rules, too; of each list the first hundred.
+//! found behind a topic's subscriptions and a bus's rules, too; each list is read to its end.
 
 mod facts;
 
@@ -10,7 +10,13 @@ use std::collections::HashMap;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 
 use self::facts::{Function, Queue, RedrivePolicy};
-use super::{Target, TargetKind, clients::Clients, inspect::Remark, resolve::Arn};
+use super::{
+    Target, TargetKind,
+    clients::Clients,
+    inspect::Remark,
+    listing::{self, Listed},
+    resolve::Arn,
+};
 
 /// Looks at each Lambda function that consumes from a queue of this target.
 ///
@@ -19,7 +25,7 @@ use super::{Target, TargetKind, clients::Clients, inspect::Remark, resolve::Arn}
 pub async fn inspect_consumers(clients: &Clients, target: &Target) -> Vec<Remark> {
     let (queues, mut remarks) = match target.kind() {
         TargetKind::Queue | TargetKind::FifoQueue => (vec![target.arn().to_owned()], Vec::new()),
-        TargetKind::Topic | TargetKind::FifoTopic => (behind_topic(clients, target.arn()).await, Vec::new()),
+        TargetKind::Topic | TargetKind::FifoTopic => behind_topic(clients, target.arn()).await,
         TargetKind::EventBus => behind_bus(clients, target.arn()).await,
     };
     for arn in queues {
@@ -33,41 +39,34 @@ pub async fn inspect_consumers(clients: &Clients, target: &Target) -> Vec<Remark
     remarks
 }
 
-async fn behind_topic(clients: &Clients, arn: &str) -> Vec<String> {
-    let listed = clients.sns.list_subscriptions_by_topic().topic_arn(arn).send().await;
-    // That it cannot be read, the topic's own inspection has said.
-    let subscriptions = listed.ok().and_then(|listed| listed.subscriptions).unwrap_or_default();
-    let queues = subscriptions.into_iter().filter(|one| one.protocol() == Some("sqs"));
-    queues.filter_map(|subscription| subscription.endpoint).collect()
+/// That a list cannot be read, the target's own inspection says, which reads it, too.
+async fn behind_topic(clients: &Clients, arn: &str) -> (Vec<String>, Vec<Remark>) {
+    let listed = listing::subscriptions(&clients.sns, arn).await;
+    let queues = listed.elements.into_iter().filter(|one| one.protocol() == Some("sqs"));
+    let queues = queues.filter_map(|subscription| subscription.endpoint);
+    (queues.collect(), Vec::new())
 }
 
 async fn behind_bus(clients: &Clients, arn: &str) -> (Vec<String>, Vec<Remark>) {
-    let Ok(listed) = clients.eventbridge.list_rules().event_bus_name(arn).send().await else {
-        // The bus's own inspection has said so.
-        return (Vec::new(), Vec::new());
-    };
     let mut queues = Vec::new();
-    for rule in listed.rules.unwrap_or_default() {
+    let mut remarks = Vec::new();
+    for rule in listing::rules(&clients.eventbridge, arn).await.elements {
         let Some(name) = rule.name else { continue };
-        let asked = clients
-            .eventbridge
-            .list_targets_by_rule()
-            .event_bus_name(arn)
-            .rule(&name);
-        match asked.send().await {
-            Ok(listed) => {
-                let arns = listed.targets.unwrap_or_default().into_iter().map(|target| target.arn);
-                queues.extend(arns.filter(|arn| Arn::of("sqs", arn).is_some()));
-            }
-            Err(error) => {
-                let remark = Remark::unread("the targets of its rules", "events:ListTargetsByRule", &error);
-                return (queues, vec![remark]);
-            }
+        let Listed { elements, error } = listing::targets(&clients.eventbridge, arn, &name).await;
+        let arns = elements.into_iter().map(|target| target.arn);
+        queues.extend(arns.filter(|arn| Arn::of("sqs", arn).is_some()));
+        if let Some(error) = error {
+            remarks.push(Remark::unread(
+                "the targets of its rules",
+                "events:ListTargetsByRule",
+                &error,
+            ));
+            break;
         }
     }
     queues.sort();
     queues.dedup();
-    (queues, Vec::new())
+    (queues, remarks)
 }
 
 /// `is_behind`: nobody else looks at the queue itself.
@@ -82,21 +81,15 @@ async fn of_queue(clients: &Clients, arn: &str, is_behind: bool) -> Vec<Remark> 
             )];
         }
     };
-    let listed = clients
-        .lambda
-        .list_event_source_mappings()
-        .event_source_arn(arn)
-        .send()
-        .await;
-    let mappings = match listed {
-        Ok(listed) => listed.event_source_mappings.unwrap_or_default(),
-        Err(error) => {
-            let what = format!("queue {arn}: its functions");
-            return vec![Remark::unread(&what, "lambda:ListEventSourceMappings", &error)];
-        }
-    };
+    let Listed {
+        elements: mappings,
+        error,
+    } = listing::mappings(&clients.lambda, arn).await;
     let mut remarks = if is_behind { queue.judge() } else { Vec::new() };
-    if mappings.is_empty() {
+    if let Some(error) = error {
+        let what = format!("queue {arn}: its functions");
+        remarks.push(Remark::unread(&what, "lambda:ListEventSourceMappings", &error));
+    } else if mappings.is_empty() {
         remarks.push(Remark::ok(format!("queue {arn}: no Lambda function consumes it here")));
     }
     for mapping in mappings {

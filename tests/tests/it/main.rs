@@ -7,6 +7,7 @@ mod command;
 mod container;
 mod functions;
 mod log;
+mod operator;
 mod pipeline;
 mod promises;
 mod relay;

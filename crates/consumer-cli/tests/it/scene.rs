@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::{
     types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType},
 };
 use oncebox_consumer::{
-    Consumer, DynamoDbDedupe, Effects, GapGuard, HandlerError, Invocation, Key, Outcome, RetryDelay, transactional,
+    Consumer, DynamoDbDedupe, Effects, GapGuard, HandlerError, Invocation, Key, LeaseContext, Outcome, RetryDelay,
+    leased, transactional,
 };
 use oncebox_envelope::{Envelope, Event};
 use schemars::JsonSchema;
@@ -35,6 +36,14 @@ async fn count(event: Envelope<Ping>, effects: &mut Effects) -> Result<(), Handl
         .update("effects", Key::new("pk", event.id.to_string()))
         .add("times", 1);
     Ok(())
+}
+
+async fn answer(_: Envelope<Ping>, _: &LeaseContext) -> Result<&'static str, HandlerError> {
+    Ok(CANARY)
+}
+
+async fn hang(_: Envelope<Ping>, _: &LeaseContext) -> Result<(), HandlerError> {
+    std::future::pending().await
 }
 
 pub(crate) struct Scene {
@@ -94,6 +103,19 @@ impl Scene {
             .gap_guard(GapGuard::from_one())
             .build()
             .unwrap()
+    }
+
+    /// A consumer in mode `leased`, whose handler answers, or never ends.
+    pub(crate) fn leased(&self, ends: bool) -> Consumer {
+        let builder = Consumer::builder(CONSUMER)
+            .dedupe(DynamoDbDedupe::new(self.client.clone(), &self.dedupe))
+            .retry_delay(RetryDelay::QueueDefault);
+        match ends {
+            true => builder.on::<Ping, _>(leased(answer).retry_same_key()),
+            false => builder.on::<Ping, _>(leased(hang).retry_same_key()),
+        }
+        .build()
+        .unwrap()
     }
 
     /// Runs the binary to its end, without a terminal.

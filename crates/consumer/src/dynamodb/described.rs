@@ -68,6 +68,12 @@ impl Described {
         let mut writes = vec![record.write(table)];
         let mut written = HashSet::from([writes[0].item().identity()]);
         for (effect, position) in effects.iter().zip(1..) {
+            if let Some(problem) = effect.problem() {
+                return Err(invalid(format!(
+                    "effect {position}, on table `{}`, {problem}",
+                    effect.table
+                )));
+            }
             let write = effect.write(tables);
             if !written.insert(write.item().identity()) {
                 return Err(invalid(format!(
@@ -201,7 +207,7 @@ pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Condition, HandlerError, Key, record::Content};
+    use crate::{Condition, HandlerError, Key, Update, record::Content};
 
     pub(crate) fn content(id: u64, data: i64) -> Content {
         let envelope = json!({
@@ -242,6 +248,50 @@ pub(crate) mod tests {
             refusal(with(100)),
             "100 effects; a transaction takes 99 beside the dedupe record"
         );
+    }
+
+    #[test]
+    fn an_update_of_nothing_or_of_one_attribute_twice_is_refused_before_anything_is_sent() {
+        let updating = |describe: fn(&mut Update)| {
+            let mut effects = Effects::default();
+            effects.put("other", Key::new("pk", "a"));
+            describe(effects.update("t", Key::new("pk", "a")));
+            effects
+        };
+        let nothing = "effect 2, on table `t`, is an update that changes nothing; call `set`, `add` or another of its \
+                       methods, or `Effects::check` to hold the others to a condition";
+        assert_eq!(refusal(updating(|_| {})), nothing);
+        let guarded = updating(|update| {
+            update.only_if(Condition::exists("pk"));
+        });
+        assert_eq!(refusal(guarded), nothing);
+        let twice: [fn(&mut Update); 5] = [
+            |update| {
+                update.set("secret", 1).set("secret", 1);
+            },
+            |update| {
+                update.set("secret", 1).set_if_absent("secret", 1);
+            },
+            |update| {
+                update.set_if_absent("secret", 1).add("secret", 1);
+            },
+            |update| {
+                update.add("n", 1).add("secret", 1).add("secret", 1);
+            },
+            |update| {
+                update.add("secret", 1).remove("secret");
+            },
+        ];
+        for describe in twice {
+            assert_eq!(
+                refusal(updating(describe)),
+                "effect 2, on table `t`, is an update that names an attribute twice; DynamoDB takes each once"
+            );
+        }
+        let each_once = updating(|update| {
+            update.set("a", 1).set_if_absent("b", 1).add("c", 1).remove("d");
+        });
+        assert!(described(each_once).is_ok());
     }
 
     #[test]

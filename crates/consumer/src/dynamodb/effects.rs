@@ -1,6 +1,6 @@
 //! The writes that a handler asks for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     attribute::{Attribute, Key},
@@ -41,7 +41,8 @@ impl Effects {
         }
     }
 
-    /// Changes attributes of an item, which is made if it is not there.
+    /// Changes attributes of an item, which is made if it is not there. One change at least, and each attribute once:
+    /// anything else is a permanent error, found before anything is sent.
     pub fn update(&mut self, table: impl Into<String>, key: Key) -> &mut Update {
         match self.push(table.into(), key, Action::Update(Update::default())) {
             Action::Update(update) => update,
@@ -104,6 +105,27 @@ impl Effect {
             condition: self.guard().condition.clone(),
             wants_old: false,
         }
+    }
+
+    /// What DynamoDB would refuse of it, whatever the item is. Names of attributes are not shown: they may be made of data.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        let Action::Update(update) = &self.action else {
+            return None;
+        };
+        let changes = &update.changes;
+        let valued = [&changes.set, &changes.set_if_absent, &changes.add]
+            .into_iter()
+            .flatten();
+        let mut names = valued.map(|(name, _)| name).chain(&changes.remove).peekable();
+        if names.peek().is_none() {
+            return Some(
+                "is an update that changes nothing; call `set`, `add` or another of its methods, or `Effects::check` to \
+                 hold the others to a condition",
+            );
+        }
+        let mut seen = HashSet::new();
+        let is_twice = !names.all(|name| seen.insert(name));
+        is_twice.then_some("is an update that names an attribute twice; DynamoDB takes each once")
     }
 
     /// What the handler's author said should happen when the condition does not hold.

@@ -171,3 +171,37 @@ async fn what_hangs_is_given_up_in_time_and_what_waits_behind_it_is_not_started(
     );
     assert_eq!(tables.times(messages[2].id).await, 0);
 }
+
+#[tokio::test]
+async fn invocations_of_one_process_share_its_concurrency_and_none_waits_longer_than_it_has() {
+    let tables = Tables::new().await;
+    let consumer = tables.builder().concurrency(1).build().unwrap();
+    let (hanging, waiting) = (Message::new(Act::Hang), Message::new(Act::Succeed));
+    let long = invocation();
+    let mut first = std::pin::pin!(consumer.settle_batch(batch(std::slice::from_ref(&hanging)), &long));
+    assert!(futures::poll!(&mut first).is_pending(), "its handler runs");
+
+    let short = Invocation::new("second", Duration::from_secs(1));
+    let second = consumer.settle_batch(batch(std::slice::from_ref(&waiting)), &short);
+    let settled = tokio::time::timeout(Duration::from_secs(10), second).await;
+    let settled = settled.expect("an answer within its own time").unwrap();
+    assert_eq!(outcomes(&settled), [Outcome::NotStarted]);
+    let error = settled.events[0].error.as_deref();
+    assert_eq!(error, Some("too little time left in this invocation"));
+    assert!(futures::poll!(&mut first).is_pending());
+    assert_eq!(tables.times(waiting.id).await, 0);
+}
+
+#[tokio::test]
+async fn what_an_invocation_has_held_is_free_for_the_next_one_when_it_is_dropped() {
+    let tables = Tables::new().await;
+    let consumer = tables.builder().concurrency(1).build().unwrap();
+    let (hanging, next) = (Message::new(Act::Hang), Message::new(Act::Succeed));
+    let long = invocation();
+    let mut first = Box::pin(consumer.settle_batch(batch(&[hanging]), &long));
+    assert!(futures::poll!(&mut first).is_pending(), "its handler runs");
+    drop(first);
+    let settled = deliver(&consumer, std::slice::from_ref(&next)).await;
+    assert_eq!(outcomes(&settled), [Outcome::Done]);
+    assert_eq!(tables.times(next.id).await, 1);
+}

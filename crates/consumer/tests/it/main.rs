@@ -6,6 +6,7 @@ mod batch;
 mod bundle;
 mod claim_check;
 mod conformance;
+mod dashboard;
 mod dead_letter;
 mod delivery;
 mod fifo;

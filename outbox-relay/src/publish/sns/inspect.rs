@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use super::SnsTopic;
-use crate::publish::inspect::{Remark, Use};
+use crate::publish::{
+    inspect::{Remark, Use},
+    listing::{self, Listed},
+};
 
 /// Most subscriptions that are asked for their attributes.
 const MAX_ASKED: usize = 50;
@@ -22,20 +25,16 @@ struct Subscriptions {
 
 impl SnsTopic {
     pub(in crate::publish) async fn inspect(&self, used: Use) -> Vec<Remark> {
-        let asked = self.client.list_subscriptions_by_topic().topic_arn(&self.arn);
-        // The first hundred tell enough.
-        let listed = match asked.send().await {
-            Ok(listed) => listed.subscriptions.unwrap_or_default(),
-            Err(error) => {
-                return vec![Remark::unread(
-                    "its subscriptions",
-                    "sns:ListSubscriptionsByTopic",
-                    &error,
-                )];
-            }
-        };
+        let Listed { elements, error } = listing::subscriptions(&self.client, &self.arn).await;
+        if let Some(error) = error {
+            return vec![Remark::unread(
+                "its subscriptions",
+                "sns:ListSubscriptionsByTopic",
+                &error,
+            )];
+        }
         let mut found = Subscriptions::default();
-        for subscription in &listed {
+        for subscription in &elements {
             let arn = subscription.subscription_arn().unwrap_or_default();
             if arn == PENDING {
                 found.pending += 1;
@@ -85,6 +84,11 @@ impl Subscriptions {
         } else {
             remarks.push(Remark::ok(format!("has {} subscriptions", self.confirmed)));
         }
+        if self.confirmed > MAX_ASKED {
+            remarks.push(Remark::ok(format!(
+                "the first {MAX_ASKED} of its subscriptions were asked for raw delivery and filter policies, not the others"
+            )));
+        }
         if self.pending > 0 {
             let pending = self.pending;
             remarks.push(Remark::warning(format!(
@@ -132,6 +136,16 @@ mod tests {
         assert_eq!(warnings(found.judge(used(true))), 1);
         assert_eq!(warnings(found.judge(used(false))), 0);
         assert_eq!(found.wrapped, 1);
+        let told = |confirmed| {
+            let many = Subscriptions {
+                confirmed,
+                ..Subscriptions::default()
+            };
+            many.judge(used(false))
+                .iter()
+                .any(|remark| remark.text.contains("the first 50"))
+        };
+        assert_eq!((told(50), told(51)), (false, true), "what was not looked at is told");
         assert_eq!(
             warnings(Subscriptions::default().judge(used(true))),
             1,
