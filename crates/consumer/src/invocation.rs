@@ -16,7 +16,7 @@ impl Invocation {
     ///
     /// Of it a safety margin is kept, `max(500 ms, 10 %)` but at most half: within the margin no
     /// record is started, in its second half running handlers are given up, and in its last
-    /// quarter only the answer is written.
+    /// quarter only the answer is written (with feature `otel`, traces are sent in its first half).
     pub fn new(request_id: impl Into<String>, time_left: Duration) -> Self {
         Self {
             request_id: request_id.into(),
@@ -34,6 +34,9 @@ pub(crate) struct Budget {
     pub(crate) work_until: Instant,
     /// From here on nothing is awaited any more: rollbacks, dead letters, retry delays.
     pub(crate) settle_until: Instant,
+    /// From here on nobody is told of it any more but Lambda.
+    #[cfg(feature = "otel")]
+    pub(crate) tell_until: Instant,
 }
 
 impl Budget {
@@ -46,6 +49,8 @@ impl Budget {
             start_until: end - margin,
             work_until: end - margin / 2,
             settle_until: end - margin / 4,
+            #[cfg(feature = "otel")]
+            tell_until: end - margin / 8,
         }
     }
 }
@@ -68,5 +73,7 @@ mod tests {
     fn what_is_begun_late_still_has_time_to_end() {
         let budget = Budget::new(time::now(), Duration::from_secs(1));
         assert!(budget.start_until < budget.work_until && budget.work_until < budget.settle_until);
+        #[cfg(feature = "otel")]
+        assert!(budget.settle_until < budget.tell_until && budget.tell_until < time::now() + Duration::from_secs(1));
     }
 }

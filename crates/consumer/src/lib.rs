@@ -74,6 +74,8 @@ mod start_error;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
 mod time;
+#[cfg(feature = "otel")]
+mod traces;
 mod unknown_type;
 
 pub use batch::{BatchError, Consumer};

@@ -32,6 +32,8 @@ pub const EVENT_TYPE: &str = "event_type";
 pub const GROUP: &str = "group";
 /// How often SQS has delivered the message, this time included.
 pub const RECEIVE_COUNT: &str = "receive_count";
+/// Which attempt at the event this was; each delivery counts as one. Absent where none was made.
+pub const ATTEMPT: &str = "attempt";
 /// What became of the event: [`Outcome::as_str`].
 pub const OUTCOME: &str = "outcome";
 /// The event makes its message go back to the queue. A boolean.
@@ -70,6 +72,7 @@ pub(crate) fn event(consumer: &str, request_id: &str, report: &EventReport) {
                 { EVENT_TYPE } = report.event_type.as_deref(),
                 { GROUP } = report.group.as_deref(),
                 { RECEIVE_COUNT } = report.receive_count,
+                { ATTEMPT } = report.attempt,
                 { OUTCOME } = report.outcome.as_str(),
                 { RETURNED } = report.is_failed,
                 { DURATION_MS } = duration_ms,
@@ -187,11 +190,14 @@ mod tests {
             message_id: "m".to_owned(),
             group: Some("g".to_owned()),
             receive_count: Some(2),
+            attempt: Some(2),
             bundle_index: Some(3),
             event_id: Some("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b".parse().unwrap()),
             event_type: Some("a.b.v1".to_owned()),
             time: None,
             trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+            #[cfg(feature = "otel")]
+            producer: None,
             settled_at: Timestamp::now(),
             outcome: Outcome::Permanent,
             is_failed: true,
@@ -208,7 +214,7 @@ mod tests {
         let expected = serde_json::json!({
             "level": "ERROR", "message": "event settled", "consumer": "c", "request_id": "r", "message_id": "m",
             "bundle_index": 3, "event_id": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", "event_type": "a.b.v1", "group": "g",
-            "receive_count": 2, "outcome": "permanent", "returned": true, "duration_ms": 7,
+            "receive_count": 2, "attempt": 2, "outcome": "permanent", "returned": true, "duration_ms": 7,
             "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "reason": "rejected",
             "error": "no",
         });

@@ -67,6 +67,16 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Whether it was tried to have the effect.
+    pub(crate) const fn is_attempt(self) -> bool {
+        match self {
+            Self::Done | Self::Retryable | Self::LeaseLost | Self::Permanent => true,
+            Self::Duplicate | Self::Expired | Self::Ignored | Self::InProgress | Self::NotStarted | Self::Held => false,
+        }
+    }
+}
+
 /// What an attempt came to, before anything is done about a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {

@@ -18,15 +18,29 @@ use crate::{
 pub(crate) async fn serve(consumer: Consumer) -> Result<(), StartError> {
     let shutdown = Arc::clone(&consumer.shutdown);
     Shutdown::on_sigterm(&shutdown).await;
+    #[cfg(feature = "otel")]
+    let traces = Arc::new(crate::traces::Traces::from_env(&consumer.name)?);
     let consumer = Arc::new(consumer);
     let invoke = move |event: LambdaEvent<SqsEvent>| {
         let consumer = Arc::clone(&consumer);
+        #[cfg(feature = "otel")]
+        let traces = Arc::clone(&traces);
         async move {
             // The runtime gives a point in wall-clock time; from here on only time passed counts.
             let time_left = event.context.deadline().duration_since(SystemTime::now());
             let invocation = Invocation::new(event.context.request_id, time_left.unwrap_or_default());
-            let settlement = consumer.settle_batch(event.payload, &invocation).await;
-            let settlement = settlement.map_err(lambda_runtime::Error::from)?;
+            #[cfg(feature = "otel")]
+            let traced = (*traces)
+                .as_ref()
+                .map(|traces| (traces, traces.begin(&invocation.request_id, &event.payload)));
+            let settled = consumer.settle_batch(event.payload, &invocation).await;
+            #[cfg(feature = "otel")]
+            if let Some((traces, traced)) = traced {
+                traces
+                    .told(&traced, settled.as_ref().ok(), invocation.budget.tell_until)
+                    .await;
+            }
+            let settlement = settled.map_err(lambda_runtime::Error::from)?;
             let is_handled = |event_type: &str| consumer.router.handles(event_type);
             metrics::write(&consumer.name, is_handled, &settlement);
             Ok::<_, lambda_runtime::Error>(settlement.response())

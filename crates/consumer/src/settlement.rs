@@ -34,6 +34,9 @@ pub struct EventReport {
     pub group: Option<String>,
     /// How often SQS has delivered the message, this time included.
     pub receive_count: Option<u32>,
+    /// Which attempt at the event this was, where one was made and SQS has counted: each delivery counts as
+    /// one. `None` for what was only looked at, such as a duplicate, or not begun.
+    pub attempt: Option<u32>,
     /// 0-based position in the message's bundle; `None` where the message is no bundle.
     pub bundle_index: Option<usize>,
     /// The event's id, where it is a valid envelope.
@@ -44,6 +47,9 @@ pub struct EventReport {
     pub time: Option<Timestamp>,
     /// The trace that it belongs to, as 32 hex digits, where its producer has one.
     pub trace_id: Option<String>,
+    /// Its producer's context.
+    #[cfg(feature = "otel")]
+    pub(crate) producer: Option<crate::traces::Producer>,
     /// When it was settled, by the function's clock.
     pub settled_at: Timestamp,
     /// What became of it.
@@ -94,6 +100,7 @@ impl EventReport {
             message_id: record.message_id.clone(),
             group: record.group.clone(),
             receive_count: record.receive_count,
+            attempt: record.receive_count.filter(|_| settled.outcome.is_attempt()),
             bundle_index: part.element.as_ref().map(|element| element.index),
             event_id: envelope.map(|envelope| envelope.id),
             event_type: envelope.map(|envelope| envelope.event_type.to_string()),
@@ -101,6 +108,13 @@ impl EventReport {
             trace_id: envelope
                 .and_then(|envelope| envelope.trace_parent.as_ref()?.as_str().split('-').nth(1))
                 .map(ToOwned::to_owned),
+            #[cfg(feature = "otel")]
+            producer: envelope.and_then(|envelope| {
+                Some(crate::traces::Producer {
+                    parent: envelope.trace_parent.as_ref()?.as_str().to_owned(),
+                    state: envelope.trace_state.as_ref().map(|state| state.as_str().to_owned()),
+                })
+            }),
             settled_at: crate::time::wall(),
             outcome: settled.outcome,
             is_failed: settled.is_failed,

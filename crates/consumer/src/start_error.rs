@@ -88,6 +88,10 @@ pub enum StartError {
         /// The event type, `*` for `on_any`.
         event_type: String,
     },
+    /// Traces are asked for that there cannot be.
+    #[cfg(feature = "otel")]
+    #[error("invocations cannot be traced")]
+    Traces(#[source] oncebox_otlp::Error),
     /// The Lambda runtime ended.
     #[error("the Lambda runtime ended")]
     Runtime(#[source] lambda_runtime::Error),

@@ -13,23 +13,19 @@
 //! Publishing never waits for a collector: spans go into a bounded queue (`OTEL_BSP_MAX_QUEUE_SIZE`),
 //! and what does not fit is dropped and counted in the log at the end. No payload and no key is in a span.
 
-mod settings;
-mod transport;
-
 use std::{
     thread,
     time::{Duration, SystemTime},
 };
 
 use oncebox_envelope::wire;
+use oncebox_otlp::Sender;
 use opentelemetry::{
     Context, KeyValue,
     propagation::{Extractor, TextMapPropagator as _},
     trace::{Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _, TracerProvider as _},
 };
-use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::{
-    Resource,
     propagation::TraceContextPropagator,
     trace::{SdkTracer, SdkTracerProvider},
 };
@@ -69,21 +65,12 @@ impl Traces {
     /// # Errors
     /// The variables ask for what the relay does not have, or the exporter cannot be made.
     pub fn from_env() -> anyhow::Result<Option<Self>> {
-        if !settings::wanted().map_err(anyhow::Error::msg)? {
+        let Some(exporter) = oncebox_otlp::exporter(&Sender::Thread(Handle::current()))? else {
             return Ok(None);
-        }
-        let exporter = SpanExporter::builder()
-            .with_http()
-            .with_http_client(transport::client(Handle::current())?)
-            .build()?;
-        let mut resource =
-            Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-        if !settings::names_a_service() {
-            resource = resource.with_service_name(SERVICE_NAME);
-        }
+        };
         tracing::info!("publishing is traced");
         let provider = SdkTracerProvider::builder()
-            .with_resource(resource.build())
+            .with_resource(oncebox_otlp::resource(SERVICE_NAME, env!("CARGO_PKG_VERSION")))
             .with_batch_exporter(exporter);
         Ok(Some(Self {
             provider: provider.build(),

@@ -7,3 +7,4 @@ mod lifecycle;
 mod order;
 mod poison;
 mod scene;
+mod traces;

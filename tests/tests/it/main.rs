@@ -3,6 +3,7 @@
 
 mod claiming;
 mod claims;
+mod collector;
 mod command;
 mod container;
 mod functions;

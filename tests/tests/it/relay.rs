@@ -2,7 +2,6 @@
 
 mod at_most_once;
 pub(crate) mod bundles;
-mod collector;
 mod configuration;
 mod crash;
 mod database;

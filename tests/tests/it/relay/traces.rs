@@ -7,10 +7,8 @@ use serde_json::json;
 use system_tests::{Database, Fault, RelayConfig, Request, until};
 use tokio::net::TcpListener;
 
-use super::{
-    collector::{Collector, Received},
-    scene::{SINK, Scene},
-};
+use super::scene::{SINK, Scene};
+use crate::collector::{Collector, Received};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";

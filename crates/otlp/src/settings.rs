@@ -9,11 +9,19 @@ use url::Url;
 /// variables").
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// Whether the environment asks for traces, and how they travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Nothing,
+    Http,
+    Https,
+}
+
 /// Whether the environment asks for traces.
 ///
 /// # Errors
-/// It asks for something that the relay does not have; says what to set instead.
-pub(super) fn wanted() -> Result<bool, String> {
+/// It asks for something that is not there; says what to set instead.
+pub(super) fn wanted() -> Result<Wanted, String> {
     wanted_by(&|name| env::var(name).ok())
 }
 
@@ -24,45 +32,49 @@ pub(super) fn names_a_service() -> bool {
         || set("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|attributes| attributes.contains("service.name="))
 }
 
-fn wanted_by(environment: Lookup<'_>) -> Result<bool, String> {
+fn wanted_by(environment: Lookup<'_>) -> Result<Wanted, String> {
     let set = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
     // The first that is set decides: the one for traces goes before the one for every signal.
     let first = |names: [&'static str; 2]| names.into_iter().find_map(|name| Some((name, set(name)?)));
 
     if set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return Ok(false);
+        return Ok(Wanted::Nothing);
     }
     match set("OTEL_TRACES_EXPORTER").as_deref() {
         None | Some("otlp") => {}
-        Some("none") => return Ok(false),
-        Some(_) => return Err("OTEL_TRACES_EXPORTER: the relay has no such exporter; set otlp or none".to_owned()),
+        Some("none") => return Ok(Wanted::Nothing),
+        Some(_) => return Err("OTEL_TRACES_EXPORTER: there is no such exporter here; set otlp or none".to_owned()),
     }
     let endpoint = first(["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
     let Some((name, endpoint)) = endpoint else {
-        return Ok(false);
+        return Ok(Wanted::Nothing);
     };
-    let is_web = Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if !is_web {
-        return Err(format!(
-            "{name}: is no URL of a collector; write one like http://localhost:4318"
-        ));
-    }
+    let url = Url::parse(&endpoint).ok().filter(Url::has_host);
+    let wanted = match url.as_ref().map(Url::scheme) {
+        Some("http") => Wanted::Http,
+        Some("https") => Wanted::Https,
+        _ => {
+            return Err(format!(
+                "{name}: is no URL of a collector; write one like http://localhost:4318"
+            ));
+        }
+    };
     let protocol = first(["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"]);
     if let Some((name, _)) = protocol.filter(|(_, protocol)| protocol != "http/protobuf") {
         return Err(format!(
-            "{name}: the relay speaks http/protobuf only; set that, and the collector's port for it (4318 usually)"
+            "{name}: only http/protobuf is spoken here; set that, and the collector's port for it (4318 usually)"
         ));
     }
-    Ok(true)
+    Ok(wanted)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::wanted_by;
+    use super::{Wanted, wanted_by};
 
     const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
 
-    fn wanted(variables: &[(&str, &str)]) -> Result<bool, String> {
+    fn wanted(variables: &[(&str, &str)]) -> Result<Wanted, String> {
         wanted_by(&|name| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
@@ -71,24 +83,27 @@ mod tests {
 
     #[test]
     fn there_are_no_traces_unless_an_endpoint_is_named() {
-        assert_eq!(wanted(&[]), Ok(false));
-        assert_eq!(wanted(&[("OTEL_SERVICE_NAME", "relay")]), Ok(false));
-        assert_eq!(wanted(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), Ok(false));
-        assert_eq!(wanted(&[ENDPOINT]), Ok(true));
+        assert_eq!(wanted(&[]), Ok(Wanted::Nothing));
+        assert_eq!(wanted(&[("OTEL_SERVICE_NAME", "relay")]), Ok(Wanted::Nothing));
+        assert_eq!(wanted(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), Ok(Wanted::Nothing));
+        assert_eq!(wanted(&[ENDPOINT]), Ok(Wanted::Http));
         assert_eq!(
             wanted(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c/v1/traces")]),
-            Ok(true)
+            Ok(Wanted::Https)
         );
     }
 
     #[test]
     fn traces_can_be_switched_off_by_either_standard_variable() {
-        assert_eq!(wanted(&[ENDPOINT, ("OTEL_SDK_DISABLED", "True")]), Ok(false));
-        assert_eq!(wanted(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")]), Ok(false));
+        assert_eq!(wanted(&[ENDPOINT, ("OTEL_SDK_DISABLED", "True")]), Ok(Wanted::Nothing));
+        assert_eq!(
+            wanted(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")]),
+            Ok(Wanted::Nothing)
+        );
     }
 
     #[test]
-    fn what_the_relay_does_not_have_is_refused_by_name_and_without_the_value() {
+    fn what_is_not_there_is_refused_by_name_and_without_the_value() {
         for (name, value) in [
             ("OTEL_TRACES_EXPORTER", "zipkin"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
@@ -107,6 +122,6 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
         ];
-        assert_eq!(wanted(&both), Ok(true));
+        assert_eq!(wanted(&both), Ok(Wanted::Http));
     }
 }

@@ -9,33 +9,37 @@ use axum::{Router, body::Bytes, extract::State, routing::post};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value},
+    trace::v1::span::Link,
 };
 use prost::Message as _;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// A span as it arrived; ids in hex, attribute values as text.
 #[derive(Debug, Clone)]
-pub(super) struct Received {
-    pub(super) service: String,
-    pub(super) name: String,
-    pub(super) trace: String,
-    pub(super) parent: String,
-    pub(super) kind: i32,
-    pub(super) is_error: bool,
-    pub(super) nanoseconds: u64,
-    pub(super) attributes: HashMap<String, String>,
+pub(crate) struct Received {
+    pub(crate) service: String,
+    pub(crate) name: String,
+    pub(crate) trace: String,
+    pub(crate) id: String,
+    pub(crate) parent: String,
+    pub(crate) kind: i32,
+    /// Trace, span and state of each.
+    pub(crate) links: Vec<(String, String, String)>,
+    pub(crate) is_error: bool,
+    pub(crate) nanoseconds: u64,
+    pub(crate) attributes: HashMap<String, String>,
 }
 
 /// Listens on a port of its own; ends with this value.
 #[derive(Debug)]
-pub(super) struct Collector {
-    pub(super) endpoint: String,
+pub(crate) struct Collector {
+    pub(crate) endpoint: String,
     received: Arc<Mutex<Vec<Received>>>,
     server: JoinHandle<()>,
 }
 
 impl Collector {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let received = Arc::<Mutex<Vec<Received>>>::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -50,7 +54,7 @@ impl Collector {
         }
     }
 
-    pub(super) fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 }
@@ -71,8 +75,10 @@ async fn take(State(received): State<Arc<Mutex<Vec<Received>>>>, body: Bytes) {
                 service: about["service.name"].clone(),
                 name: span.name,
                 trace: hex(&span.trace_id),
+                id: hex(&span.span_id),
                 parent: hex(&span.parent_span_id),
                 kind: span.kind,
+                links: span.links.into_iter().map(linked).collect(),
                 is_error: span.status.is_some_and(|status| status.code == 2),
                 nanoseconds: span.end_time_unix_nano - span.start_time_unix_nano,
                 attributes: attributes(span.attributes),
@@ -89,6 +95,10 @@ fn attributes(from: Vec<KeyValue>) -> HashMap<String, String> {
     };
     let value = |attribute: KeyValue| text(attribute.value.unwrap().value.unwrap());
     from.into_iter().map(|one| (one.key.clone(), value(one))).collect()
+}
+
+fn linked(link: Link) -> (String, String, String) {
+    (hex(&link.trace_id), hex(&link.span_id), link.trace_state)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! How traces are sent: the AWS SDK's HTTP and TLS crates, on the relay's runtime.
+//! How traces are sent: the AWS SDK's HTTP and TLS crates.
 
 use std::{env, io, time::Duration};
 
@@ -18,20 +18,27 @@ struct OnRuntime<C> {
     client: C,
 }
 
-/// A client for HTTP and HTTPS that trusts the system's certificate authorities.
+/// A client for HTTP.
+pub(super) fn plain() -> impl HttpClient + Clone {
+    HyperClient::with_default_connector(timeout(), None)
+}
+
+/// A client for HTTPS that trusts the system's certificate authorities.
 ///
 /// # Errors
 /// The system has none.
-pub(super) fn client(runtime: Handle) -> io::Result<impl HttpClient> {
+pub(super) fn tls() -> io::Result<impl HttpClient + Clone> {
     let connector = HttpsConnectorBuilder::new()
         .with_native_roots()?
         .https_or_http()
         .enable_http1()
         .build();
-    Ok(OnRuntime {
-        runtime,
-        client: HyperClient::new(connector, timeout(), None),
-    })
+    Ok(HyperClient::new(connector, timeout(), None))
+}
+
+/// The same client for a thread without a runtime.
+pub(super) fn on_runtime(runtime: Handle, client: impl HttpClient + Clone + 'static) -> impl HttpClient {
+    OnRuntime { runtime, client }
 }
 
 #[async_trait]
