@@ -34,6 +34,8 @@ pub enum Bug {
     UnansweredForgotten,
     /// A sink that sends at most once sends again what may have arrived.
     SentAgain,
+    /// What gave up its payload for want of room is taken for deleted.
+    PayloadNotLoaded,
     /// A parked event that was sent again is taken off whatever its answer was.
     RetryTakenForDone,
 }

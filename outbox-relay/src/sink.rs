@@ -54,6 +54,9 @@ pub struct Sink<P> {
     /// Most events between the oldest that is not settled and the youngest that was read: how many
     /// may pass a stuck one, and so the most that a crash can make the relay publish again.
     pub max_window: usize,
+    /// Most bytes of messages on their way, those in flight included; one page more may be read on top. Half of it
+    /// may wait for its turn or its retry when nothing else can be sent.
+    pub max_held_bytes: usize,
     /// Longest that a drain waits for answers.
     pub drain_timeout: Duration,
     /// What is left to chance: how long a retry waits.
@@ -63,6 +66,9 @@ pub struct Sink<P> {
     /// What is traced, if anything is.
     pub traces: Option<SinkTraces>,
 }
+
+/// What a sink holds of [`Sink::max_held_bytes`] where nobody says otherwise.
+pub const MAX_HELD_BYTES: usize = 24 * 1024 * 1024;
 
 /// How often an event may arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -28,7 +28,7 @@ use crate::{
     log::upkeep,
     publish::{Clients, Target},
     sink::{
-        Sink,
+        MAX_HELD_BYTES, Sink,
         gather::BundleLimits,
         pipeline::PipelineError,
         supervisor::{Ended, Surroundings, supervise},
@@ -240,6 +240,7 @@ pub(super) async fn build(
         publisher: target,
         max_in_flight: sink.max_in_flight,
         max_window: sink.max_window,
+        max_held_bytes: MAX_HELD_BYTES,
         drain_timeout,
         chance: Chance::default(),
         metrics,

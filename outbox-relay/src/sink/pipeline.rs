@@ -327,6 +327,7 @@ impl<P: Publisher, C: Connection> Pipeline<P, C> {
             .map(|(draft, edition)| (draft.seq(), (draft, edition)));
         let mut drafts: HashMap<Seq, (Draft, Option<Edition>)> = drafts.collect();
         self.dispatch.load(|event| match drafts.remove(&event.seq) {
+            Some(_) if is_planted(Bug::PayloadNotLoaded) => event.lose(),
             Some((draft, edition)) => event.load(draft, edition),
             None if asked.contains(&event.seq) => event.lose(),
             None => {}

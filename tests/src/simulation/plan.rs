@@ -5,7 +5,7 @@ use std::time::Duration;
 use outbox_relay::{
     log::page::Selection,
     publish::Scope,
-    sink::{Guarantee, gather::BundleLimits},
+    sink::{Guarantee, MAX_HELD_BYTES, gather::BundleLimits},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
@@ -60,6 +60,8 @@ pub struct SinkPlan {
     pub max_in_flight: usize,
     /// Most events between the oldest that is not settled and the youngest that was read.
     pub max_window: usize,
+    /// Most bytes on their way.
+    pub max_held_bytes: usize,
 }
 
 /// Something that goes wrong, or that a person does.
@@ -163,5 +165,7 @@ fn sink(random: &mut StdRng, name: &str, is_fifo: bool, guarantee: Guarantee) ->
         bundle: target::bundle(random),
         max_in_flight: random.random_range(1..9),
         max_window: [5, 40, 100_000][random.random_range(0..3)],
+        // Little room makes events give up their payloads all the time.
+        max_held_bytes: [600, 3_000, MAX_HELD_BYTES][random.random_range(0..3)],
     }
 }

@@ -177,6 +177,7 @@ async fn main(shared: Shared, clock: HostClock, name: String, plan: Plan, seed: 
             guarantee: plan.guarantee,
             max_in_flight: plan.max_in_flight,
             max_window: plan.max_window,
+            max_held_bytes: plan.max_held_bytes,
             drain_timeout,
             chance: chance.clone(),
             traces: None,

@@ -16,7 +16,7 @@ use outbox_relay::{
     lease::term::{Lease, Terms},
     log::{page::Selection, store::Start},
     publish::{BatchLimits, FailureClass, Message, PublishError, Publisher},
-    sink::{Guarantee, Sink, pipeline},
+    sink::{Guarantee, MAX_HELD_BYTES, Sink, pipeline},
     telemetry::metrics::Metrics,
 };
 use system_tests::{Database, Stack, until};
@@ -77,6 +77,7 @@ async fn a_stuck_event_lets_a_window_of_others_pass_and_no_more() {
         guarantee: Guarantee::AtLeastOnce,
         max_in_flight: 4,
         max_window: WINDOW,
+        max_held_bytes: MAX_HELD_BYTES,
         drain_timeout: Duration::from_secs(5),
         chance: Chance::default(),
         metrics: Metrics::new().sink("tap"),

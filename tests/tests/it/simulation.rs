@@ -91,7 +91,7 @@ planted! {
     a_lease_without_end_is_found: LeaseWithoutEnd, ["holds"];
     a_lease_that_is_not_asked_again_is_found: LeaseNotAskedAgain, ["holds"];
     a_term_that_counts_from_the_answer_is_found: TermFromAnswer, ["holds"];
-    a_relay_that_is_declared_dead_too_early_is_found: DeadTooEarly, ["holds"];
+    a_relay_that_is_declared_dead_too_early_is_found: DeadTooEarly, ["holds", "is out"];
     reading_above_the_last_position_only_is_found: AboveLastOnly, ["is lost", "not drained"];
     a_retry_out_of_order_is_found: RetryOutOfOrder, ["came after", "two requests"];
     parking_without_followers_is_found: ParkedWithoutFollowers, ["came after"];
@@ -99,5 +99,6 @@ planted! {
     a_drain_that_waits_for_no_answer_is_found: DrainWithoutAnswers, ["is out"];
     forgetting_what_was_given_up_is_found: UnansweredForgotten, ["is out"];
     sending_again_what_may_have_arrived_is_found: SentAgain, ["came twice"];
+    a_payload_that_is_not_loaded_again_is_found: PayloadNotLoaded, ["is lost", "not drained"];
     taking_a_refused_retry_for_done_is_found: RetryTakenForDone, ["is lost", "not drained"];
 }

@@ -6,7 +6,10 @@ use crate::{
     lease::term::{Moment, Terms},
     log::page::{Row, Selection},
     publish::{BatchLimits, Message},
-    sink::outgoing::{Draft, Origin},
+    sink::{
+        MAX_HELD_BYTES,
+        outgoing::{Draft, Origin},
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -43,6 +46,7 @@ fn dispatch(target: Target, lease: Lease) -> Dispatch<Target> {
         guarantee: Guarantee::AtLeastOnce,
         max_in_flight: 256,
         max_window: 1_000,
+        max_held_bytes: MAX_HELD_BYTES,
         drain_timeout: Duration::from_secs(5),
         chance: Chance::default(),
         metrics: Metrics::new().sink("tap"),

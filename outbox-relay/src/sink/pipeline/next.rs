@@ -14,10 +14,6 @@ use crate::{
     },
 };
 
-/// Most bytes of messages on their way, those in flight included; one page more may be read on top.
-const MAX_HELD_BYTES: usize = 24 * 1024 * 1024;
-/// Of these, what may wait for its turn or its retry when nothing else can be sent.
-const MAX_BLOCKED_BYTES: usize = MAX_HELD_BYTES / 2;
 const PAGE: PageLimits = PageLimits {
     span: 1_000,
     max_bytes: 4 * 1024 * 1024,
@@ -71,7 +67,7 @@ impl<P: Publisher, C: Connection> Pipeline<P, C> {
         if self.parking.any && self.ask_for_retries <= now {
             self.ask_for_retries = now + ASK_FOR_RETRIES;
             let loaded = self.parking.loaded();
-            let has_room = self.dispatch.held_bytes() < MAX_HELD_BYTES && self.held.is_empty();
+            let has_room = self.dispatch.held_bytes() < self.sink.max_held_bytes && self.held.is_empty();
             if loaded.len() < MAX_LOADED && has_room && !self.parking.has_changes() {
                 return Some(Job::Retries { loaded });
             }
@@ -131,8 +127,8 @@ impl<P: Publisher, C: Connection> Pipeline<P, C> {
 
     /// Lets what is stuck give up its payload, when it leaves no room for others.
     pub(super) fn make_room(&mut self) {
-        if self.dispatch.held_bytes() >= MAX_HELD_BYTES {
-            self.dispatch.unload_blocked(MAX_BLOCKED_BYTES);
+        if self.dispatch.held_bytes() >= self.sink.max_held_bytes {
+            self.dispatch.unload_blocked(self.sink.max_held_bytes / 2);
         }
     }
 
@@ -141,7 +137,7 @@ impl<P: Publisher, C: Connection> Pipeline<P, C> {
         let enough_to_send = self.sink.max_in_flight * self.sink.limits.max_entries + PAGE.span.unsigned_abs() as usize;
         self.reader.len() + self.passed.len() < self.sink.max_window
             && self.parking.changes() < self.sink.max_window
-            && self.dispatch.held_bytes() < MAX_HELD_BYTES
+            && self.dispatch.held_bytes() < self.sink.max_held_bytes
             && self.dispatch.ready() < enough_to_send
             && self.held.is_empty()
     }

@@ -13,7 +13,7 @@ use outbox_relay::{
     lease::term::{Lease, Terms},
     log::{page::Selection, store::Start},
     publish::{BatchLimits, FailureClass, Message, PublishError, Publisher, Scope},
-    sink::{Guarantee, Sink, pipeline},
+    sink::{Guarantee, MAX_HELD_BYTES, Sink, pipeline},
     telemetry::metrics::Metrics,
 };
 use system_tests::{Database, Stack, until};
@@ -190,6 +190,7 @@ impl Stage {
             guarantee,
             max_in_flight: 8,
             max_window: 10_000,
+            max_held_bytes: MAX_HELD_BYTES,
             drain_timeout: Duration::from_secs(5),
             chance: Chance::default(),
             metrics: metrics.sink(SINK),

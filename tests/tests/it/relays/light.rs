@@ -17,7 +17,7 @@ use outbox_relay::{
     log::{page::Selection, store::Start},
     publish::{BatchLimits, Message, PublishError, Publisher},
     sink::{
-        Guarantee, Sink,
+        Guarantee, MAX_HELD_BYTES, Sink,
         supervisor::{Surroundings, supervise},
     },
     telemetry::metrics::Metrics,
@@ -108,6 +108,7 @@ pub(super) fn sink(name: &str, target: &Target, metrics: &mut Metrics) -> Sink<T
         guarantee: Guarantee::AtLeastOnce,
         max_in_flight: 4,
         max_window: 1_000,
+        max_held_bytes: MAX_HELD_BYTES,
         drain_timeout: Duration::from_millis(100),
         chance: Chance::default(),
         metrics: metrics.sink(name),
