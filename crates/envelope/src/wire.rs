@@ -1,8 +1,14 @@
-//! The names on the wire: content types and message attributes.
+//! An envelope as a message: content types, message attributes, message group and body.
 //!
 //! SQS and SNS allow ten message attributes; an envelope uses at most six.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::RawEnvelope;
+
+/// Characters of a `MessageGroupId` (API references of Amazon SQS, `SendMessage`, and Amazon SNS,
+/// `PublishBatchRequestEntry`: letters, digits and ASCII punctuation).
+pub const MAX_GROUP_ID_CHARS: usize = 128;
 
 /// The content type of one envelope.
 pub const ENVELOPE_CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -41,4 +47,57 @@ pub fn attributes(envelope: &RawEnvelope) -> Vec<(&'static str, String)> {
             .map(|trace_parent| (ATTRIBUTE_TRACE_PARENT, trace_parent.to_string())),
     );
     attributes
+}
+
+/// The message group for SQS and SNS: on FIFO the key, else (and on standard queues, for fairness) the
+/// tenant.
+#[must_use]
+pub fn group(envelope: &RawEnvelope, is_fifo: bool) -> String {
+    match &envelope.partition_key {
+        Some(key) if is_fifo => group_id(key.as_str()),
+        _ => group_id(envelope.tenant.as_str()),
+    }
+}
+
+/// A name as a `MessageGroupId`; one that is none (see [`MAX_GROUP_ID_CHARS`]) is represented by its SHA-256.
+#[must_use]
+pub fn group_id(name: &str) -> String {
+    let is_allowed = name.len() <= MAX_GROUP_ID_CHARS && name.bytes().all(|b| b.is_ascii_graphic());
+    if is_allowed {
+        name.to_owned()
+    } else {
+        let digest = Sha256::digest(name.as_bytes());
+        digest
+            .iter()
+            .fold("sha256-".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
+    }
+}
+
+/// The envelope as the body of a message.
+///
+/// SQS takes no U+FFFE and U+FFFF (API reference, `SendMessage`), JSON does: they can only stand
+/// within strings, where an escape means the same.
+#[must_use]
+pub fn body(envelope: &RawEnvelope) -> String {
+    let json = envelope.to_json();
+    if json.contains(['\u{fffe}', '\u{ffff}']) {
+        json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+    } else {
+        json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_sqs_does_not_take_as_a_group_is_represented_by_its_hash() {
+        assert_eq!(group_id(&"x".repeat(128)), "x".repeat(128));
+        for odd in ["x".repeat(129), "naïve".to_owned(), "a b".to_owned()] {
+            let group = group_id(&odd);
+            assert!(group.len() == 71 && group.starts_with("sha256-"), "{group}");
+        }
+        assert_ne!(group_id("a b"), group_id("a  b"));
+    }
 }

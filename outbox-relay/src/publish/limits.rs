@@ -42,11 +42,8 @@ pub enum TargetKind {
 /// discards what has more).
 pub const MAX_ATTRIBUTES: usize = 10;
 
-/// Characters of a `MessageGroupId` (API references of Amazon SQS, `SendMessage`, and Amazon SNS,
-/// `PublishBatchRequestEntry`: letters, digits and ASCII punctuation).
-pub const MAX_GROUP_ID_CHARS: usize = 128;
-
-/// Characters of a `MessageDeduplicationId` (the same places).
+/// Characters of a `MessageDeduplicationId` (API references of Amazon SQS, `SendMessage`, and Amazon SNS,
+/// `PublishBatchRequestEntry`).
 pub const MAX_DEDUPLICATION_ID_CHARS: usize = 128;
 
 /// Characters of a `DetailType` (Amazon EventBridge API reference, `PutEventsRequestEntry`).

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use oncebox_envelope::{EnvelopeError, Kind, RawEnvelope, Sequence, attribute::AttributeError, wire};
 use serde_json::{Map, Value, value::RawValue};
-use sha2::{Digest as _, Sha256};
 
-use super::{claim_check::Claim, limits::MAX_GROUP_ID_CHARS};
+use super::claim_check::Claim;
 use crate::log::page::Row;
 
 /// An event as a target takes it.
@@ -64,23 +63,13 @@ impl Message {
 
     /// The message of an envelope.
     pub(super) fn of_envelope(envelope: &RawEnvelope) -> Self {
-        let mut attributes = vec![
-            (wire::ATTRIBUTE_ID, envelope.id.to_string()),
-            (wire::ATTRIBUTE_TYPE, envelope.event_type.to_string()),
-            (wire::ATTRIBUTE_KIND, envelope.kind.to_string()),
-            (wire::ATTRIBUTE_TENANT, envelope.tenant.to_string()),
-            (wire::ATTRIBUTE_CONTENT_TYPE, wire::ENVELOPE_CONTENT_TYPE.to_owned()),
-        ];
-        if let Some(trace_parent) = &envelope.trace_parent {
-            attributes.push((wire::ATTRIBUTE_TRACE_PARENT, trace_parent.to_string()));
-        }
         Self {
             id: envelope.id.to_string(),
             source: envelope.source.to_string(),
             event_type: envelope.event_type.to_string(),
             time_micros: envelope.time.as_microsecond(),
-            body: without_noncharacters(envelope.to_json()),
-            attributes,
+            body: wire::body(envelope),
+            attributes: wire::attributes(envelope),
             key: envelope.partition_key.as_ref().map(ToString::to_string),
             tenant: envelope.tenant.to_string(),
             claims: Vec::new(),
@@ -99,32 +88,9 @@ impl Message {
     #[must_use]
     pub fn group(&self, is_fifo: bool) -> String {
         match &self.key {
-            Some(key) if is_fifo => group_id(key),
-            _ => group_id(&self.tenant),
+            Some(key) if is_fifo => wire::group_id(key),
+            _ => wire::group_id(&self.tenant),
         }
-    }
-}
-
-/// A name that is no `MessageGroupId` (see [`MAX_GROUP_ID_CHARS`]) is represented by its SHA-256.
-fn group_id(name: &str) -> String {
-    let is_allowed = name.len() <= MAX_GROUP_ID_CHARS && name.bytes().all(|b| b.is_ascii_graphic());
-    if is_allowed {
-        name.to_owned()
-    } else {
-        let digest = Sha256::digest(name.as_bytes());
-        digest
-            .iter()
-            .fold("sha256-".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
-    }
-}
-
-/// SQS takes no U+FFFE and U+FFFF (API reference, `SendMessage`), JSON does: they can only stand
-/// within strings, where an escape means the same.
-fn without_noncharacters(json: String) -> String {
-    if json.contains(['\u{fffe}', '\u{ffff}']) {
-        json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
-    } else {
-        json
     }
 }
 

@@ -51,16 +51,6 @@ fn a_group_is_the_key_on_fifo_and_the_tenant_elsewhere() {
 }
 
 #[test]
-fn a_key_that_sqs_does_not_take_as_a_group_is_represented_by_its_hash() {
-    assert_eq!(group_id(&"x".repeat(128)), "x".repeat(128));
-    for odd in ["x".repeat(129), "naïve".to_owned(), "a b".to_owned()] {
-        let group = group_id(&odd);
-        assert!(group.len() == 71 && group.starts_with("sha256-"), "{group}");
-    }
-    assert_ne!(group_id("a b"), group_id("a  b"));
-}
-
-#[test]
 fn noncharacters_in_data_are_escaped_since_sqs_refuses_them() {
     let data = "{\"a\": \"x\u{fffe}\u{ffff}\"}";
     let message = Message::of(Row {
