@@ -10,8 +10,6 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures::future::{self, BoxFuture};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-#[cfg(feature = "dynamodb")]
-use crate::dynamodb::{Task, TransactionalBatch};
 use crate::{
     claim_check::{ClaimCheck, Resolved},
     dead_letter::DeadLetterQueue,
@@ -28,6 +26,11 @@ use crate::{
     shutdown::Shutdown,
     time::{self, timeout_at},
 };
+#[cfg(feature = "dynamodb")]
+use crate::{
+    dynamodb::{Task, TransactionalBatch},
+    outbox::Posting,
+};
 
 /// A consumer of events: handlers by event type, each with its effect mode.
 pub struct Consumer {
@@ -43,6 +46,8 @@ pub struct Consumer {
     #[cfg(feature = "dynamodb")]
     pub(crate) dedupe: Option<crate::DynamoDbDedupe>,
     #[cfg(feature = "dynamodb")]
+    pub(crate) outbox: Option<Arc<crate::outbox::Outbox>>,
+    #[cfg(feature = "dynamodb")]
     pub(crate) gap_guard: Option<crate::GapGuard>,
     #[cfg(feature = "postgres")]
     pub(crate) inbox: Option<crate::postgres::Inbox>,
@@ -54,6 +59,9 @@ struct Shared<'a> {
     invocation: &'a Invocation,
     #[cfg(feature = "dynamodb")]
     transactional: Option<TransactionalBatch<'a>>,
+    /// Sends what is emitted.
+    #[cfg(feature = "dynamodb")]
+    posting: Option<&'a Posting<'a>>,
 }
 
 /// Why a batch cannot be reported record by record, and so fails as a whole.
@@ -100,23 +108,52 @@ impl Consumer {
             delivery.is_gap_guarded = self.gap_guard.is_some();
         }
         let delivery = delivery;
+        #[cfg(feature = "dynamodb")]
+        let outbox = self.outbox.as_ref();
+        #[cfg(feature = "dynamodb")]
+        let posting = outbox.map(|outbox| Posting::new(outbox, delivery.records.len(), invocation.budget));
         let lanes = lanes(&delivery);
         let shared = Shared {
             delivery: &delivery,
             invocation,
             #[cfg(feature = "dynamodb")]
             transactional: self.dedupe.as_ref().map(|dedupe| {
-                TransactionalBatch::new(dedupe, &self.name, self.gap_guard, lanes.len(), invocation.budget)
+                let emits = outbox.zip(posting.as_ref());
+                TransactionalBatch::new(
+                    dedupe,
+                    &self.name,
+                    self.gap_guard,
+                    emits,
+                    lanes.len(),
+                    invocation.budget,
+                )
             }),
+            #[cfg(feature = "dynamodb")]
+            posting: posting.as_ref(),
         };
-        self.look_up(&shared).await;
+        let (reports, ()) = future::join(self.work(&shared, lanes), shared.post()).await;
+        let settlement = Settlement {
+            records: delivery.records.len(),
+            events: reports.into_iter().map(|(_, report)| report).collect(),
+        };
+        log::batch(&self.name, &invocation.request_id, &settlement);
+        Ok(settlement)
+    }
+
+    /// Works on all lanes, and says when what failed is to come again.
+    async fn work(&self, shared: &Shared<'_>, lanes: Vec<Lane>) -> Vec<(usize, EventReport)> {
+        let Shared {
+            delivery, invocation, ..
+        } = *shared;
+        self.look_up(shared).await;
         let mut running: Vec<BoxFuture<'_, Vec<(usize, EventReport)>>> = Vec::new();
         for lane in lanes {
-            running.push(Box::pin(self.run_lane(&shared, lane)));
+            running.push(Box::pin(self.run_lane(shared, lane)));
         }
         let (reports, ()) = future::join(future::join_all(running), shared.commit()).await;
         let mut reports = reports.into_iter().flatten().collect::<Vec<_>>();
         reports.sort_by_key(|(index, _)| *index);
+        shared.committed(&reports);
         // A message comes again when its slowest event is worth it.
         let mut failed: HashMap<usize, Option<Duration>> = HashMap::new();
         for (index, report) in reports.iter().filter(|(_, report)| report.is_failed) {
@@ -128,12 +165,7 @@ impl Consumer {
         self.queues
             .delay(self.retry_delay, returned.collect(), invocation.budget.settle_until)
             .await;
-        let settlement = Settlement {
-            records: delivery.records.len(),
-            events: reports.into_iter().map(|(_, report)| report).collect(),
-        };
-        log::batch(&self.name, &invocation.request_id, &settlement);
-        Ok(settlement)
+        reports
     }
 
     /// Reads what is known of the batch's events, in one go.
@@ -348,6 +380,25 @@ impl Shared<'_> {
         }
     }
 
+    /// Nothing is committed any more.
+    fn committed(&self, reports: &[(usize, EventReport)]) {
+        let Some(posting) = self.posting else { return };
+        // Whoever had its effect before did not acknowledge it: it may have crashed before it sent.
+        let is_sign = |report: &EventReport| {
+            report.outcome == Outcome::Duplicate && report.receive_count.is_some_and(|count| count > 1)
+        };
+        if reports.iter().any(|(_, report)| is_sign(report)) {
+            posting.suspect();
+        }
+        posting.end();
+    }
+
+    async fn post(&self) {
+        if let Some(posting) = self.posting {
+            posting.run().await;
+        }
+    }
+
     fn lane_ended(&self) {
         if let Some(transactional) = &self.transactional {
             transactional.committer.lane_ended();
@@ -374,6 +425,10 @@ impl Shared<'_> {
 )]
 impl Shared<'_> {
     async fn commit(&self) {}
+
+    fn committed(&self, _: &[(usize, EventReport)]) {}
+
+    async fn post(&self) {}
 
     fn lane_ended(&self) {}
 

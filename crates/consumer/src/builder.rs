@@ -51,6 +51,12 @@ pub struct ConsumerBuilder {
     #[cfg(feature = "dynamodb")]
     tables: HashMap<String, String>,
     #[cfg(feature = "dynamodb")]
+    outbox: Option<String>,
+    #[cfg(feature = "dynamodb")]
+    targets: HashMap<String, crate::outbox::Target>,
+    #[cfg(feature = "test-kit")]
+    post: Option<Arc<dyn crate::outbox::Post>>,
+    #[cfg(feature = "dynamodb")]
     gap_guard: Option<crate::GapGuard>,
     #[cfg(feature = "postgres")]
     pool: Option<sqlx::PgPool>,
@@ -83,6 +89,12 @@ impl Consumer {
             dedupe: None,
             #[cfg(feature = "dynamodb")]
             tables: HashMap::new(),
+            #[cfg(feature = "dynamodb")]
+            outbox: None,
+            #[cfg(feature = "dynamodb")]
+            targets: HashMap::new(),
+            #[cfg(feature = "test-kit")]
+            post: None,
             #[cfg(feature = "dynamodb")]
             gap_guard: None,
             #[cfg(feature = "postgres")]
@@ -254,6 +266,61 @@ impl ConsumerBuilder {
         }
     }
 
+    /// The table that holds what transactional handlers emit until it is sent: partition key `pk` and sort key `sk`,
+    /// both strings, no TTL. It is reached by the client of [`dedupe`](Self::dedupe).
+    ///
+    /// What an invocation leaves unsent, a later one sends; so that there is one, let a schedule invoke the function
+    /// with `{"Records": []}` every few minutes.
+    #[cfg(feature = "dynamodb")]
+    pub fn outbox(mut self, table: impl Into<String>) -> Self {
+        self.outbox = Some(table.into());
+        self
+    }
+
+    /// Names a queue for [`Effects::emit`](crate::Effects::emit), by its URL.
+    #[cfg(feature = "dynamodb")]
+    pub fn target(mut self, alias: impl Into<String>, queue_url: impl AsRef<str>) -> Self {
+        let alias = alias.into();
+        match crate::outbox::Target::new(queue_url.as_ref()) {
+            Ok(target) => {
+                self.targets.insert(alias, target);
+            }
+            Err(problem) => self.fail(StartError::InvalidTarget { target: alias, problem }),
+        }
+        self
+    }
+
+    /// Like [`outbox`](Self::outbox), with the name from an environment variable that must be set.
+    #[cfg(feature = "dynamodb")]
+    pub fn outbox_from_env(mut self, variable: &str) -> Self {
+        match crate::start_error::required_env(variable, "the name of the DynamoDB table for emitted events") {
+            Ok(table) => self.outbox(table),
+            Err(error) => {
+                self.fail(error);
+                self
+            }
+        }
+    }
+
+    /// Like [`target`](Self::target), with the URL from an environment variable that must be set.
+    #[cfg(feature = "dynamodb")]
+    pub fn target_from_env(mut self, alias: impl Into<String>, variable: &str) -> Self {
+        match crate::start_error::required_env(variable, "the URL of an SQS queue") {
+            Ok(url) => self.target(alias, url),
+            Err(error) => {
+                self.fail(error);
+                self
+            }
+        }
+    }
+
+    /// Sends what is emitted to queues in memory.
+    #[cfg(feature = "test-kit")]
+    pub fn queues(mut self, queues: &crate::test_kit::MemoryQueues) -> Self {
+        self.post = Some(queues.post());
+        self
+    }
+
     /// The database of the handlers that work in Postgres; it must have `oncebox.inbox`.
     ///
     /// An event takes one connection, so no more than the pool's size run at a time.
@@ -294,6 +361,9 @@ impl ConsumerBuilder {
         for (event_type, route) in routes.chain(self.any.iter().map(|route| ("*", route))) {
             self.check_store(event_type, route)?;
         }
+        let sqs = Arc::new(crate::sqs::SqsClient::new(self.sqs.take()));
+        #[cfg(feature = "dynamodb")]
+        let outbox = self.make_outbox(&sqs)?;
         Ok(Consumer {
             router: Router {
                 contract,
@@ -305,10 +375,12 @@ impl ConsumerBuilder {
             permits: Semaphore::new(self.concurrency.min(Semaphore::MAX_PERMITS)),
             max_receive_count: self.max_receive_count.filter(|_| self.dead_letter_url.is_some()),
             shutdown: Arc::default(),
-            queues: DeadLetterQueue::new(self.name.clone(), self.dead_letter_url, self.sqs),
+            queues: DeadLetterQueue::new(self.name.clone(), self.dead_letter_url, sqs),
             claim_check: self.claim_check,
             #[cfg(feature = "dynamodb")]
             dedupe: self.dedupe.map(|dedupe| dedupe.with_tables(self.tables)),
+            #[cfg(feature = "dynamodb")]
+            outbox,
             #[cfg(feature = "dynamodb")]
             gap_guard: self.gap_guard,
             #[cfg(feature = "postgres")]
@@ -345,6 +417,33 @@ impl ConsumerBuilder {
     fn know<E: Event>(&mut self) {
         #[cfg(feature = "schema")]
         self.schemas.push((E::TYPE, crate::reading::document::<E>));
+    }
+
+    #[cfg(feature = "dynamodb")]
+    fn make_outbox(
+        &mut self,
+        sqs: &Arc<crate::sqs::SqsClient>,
+    ) -> Result<Option<Arc<crate::outbox::Outbox>>, StartError> {
+        use crate::outbox::{Outbox, Post, SqsPost};
+        let Some(table) = self.outbox.take() else {
+            return match self.targets.keys().next() {
+                Some(target) => Err(StartError::NoOutbox { target: target.clone() }),
+                None => Ok(None),
+            };
+        };
+        let dedupe = self.dedupe.as_ref().ok_or(StartError::OutboxWithoutDedupe)?;
+        let post: Arc<dyn Post> = Arc::new(SqsPost(Arc::clone(sqs)));
+        #[cfg(feature = "test-kit")]
+        let post = self.post.take().unwrap_or(post);
+        let store = Arc::clone(&dedupe.store);
+        let targets = std::mem::take(&mut self.targets);
+        Ok(Some(Arc::new(Outbox::new(
+            self.name.clone(),
+            table,
+            targets,
+            store,
+            post,
+        ))))
     }
 
     fn fail(&mut self, fault: StartError) {

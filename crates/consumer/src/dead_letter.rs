@@ -1,22 +1,21 @@
 //! What goes back to SQS: dead letters and retry delays.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use aws_lambda_events::event::sqs::SqsMessageAttribute;
 use aws_sdk_sqs::{
     Client,
-    config::{Builder, timeout::TimeoutConfig},
     primitives::Blob,
     types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
 };
 use oncebox_envelope::wire;
-use tokio::sync::OnceCell;
 
 use crate::{
     failure::Reason,
     record::{Delivery, Part, Record},
     retry_delay::{RetryDelay, delay_secs, queue_url},
     sdk_error::describe,
+    sqs::SqsClient,
     time::{self, Instant, timeout_at},
 };
 
@@ -45,17 +44,12 @@ const KEPT_FIRST: [&str; 6] = [
 pub(crate) struct DeadLetterQueue {
     consumer: String,
     url: Option<String>,
-    /// Made at first use: most invocations need none, and a client costs time at a cold start.
-    client: OnceCell<Client>,
+    client: Arc<SqsClient>,
 }
 
 impl DeadLetterQueue {
-    pub(crate) fn new(consumer: String, url: Option<String>, client: Option<Client>) -> Self {
-        Self {
-            consumer,
-            url,
-            client: OnceCell::new_with(client),
-        }
+    pub(crate) fn new(consumer: String, url: Option<String>, client: Arc<SqsClient>) -> Self {
+        Self { consumer, url, client }
     }
 
     /// Stores a message with its reason; the body and the attributes stay as they are. Of a bundle
@@ -160,16 +154,7 @@ impl DeadLetterQueue {
     }
 
     async fn client(&self) -> &Client {
-        // The SDK waits for a reply for ever by default; a lost one would cost the whole invocation.
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(1))
-            .operation_attempt_timeout(Duration::from_secs(3))
-            .build();
-        let make = || async {
-            let shared = aws_config::load_from_env().await;
-            Client::from_conf(Builder::from(&shared).timeout_config(timeouts).build())
-        };
-        self.client.get_or_init(make).await
+        self.client.get().await
     }
 }
 

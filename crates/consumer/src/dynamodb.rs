@@ -8,19 +8,20 @@ mod condition;
 mod dedupe;
 mod described;
 mod effects;
-mod group;
+pub(crate) mod group;
 mod merge;
 pub(crate) mod store;
 pub(crate) mod watermark;
 
+pub(crate) use attribute::size_bytes;
 pub use attribute::{Attribute, Key};
 pub(crate) use batch::{Task, TransactionalBatch};
 pub use condition::Condition;
+#[cfg(feature = "test-kit")]
+pub(crate) use condition::Test;
 pub use dedupe::DynamoDbDedupe;
 pub use effects::{Check, Delete, Effects, Put, Update};
 pub use watermark::GapGuard;
-#[cfg(feature = "test-kit")]
-pub(crate) use {attribute::size_bytes, condition::Test};
 
 use futures::future::BoxFuture;
 use oncebox_envelope::{Envelope, RawEnvelope};

@@ -14,6 +14,8 @@
 //! rule, with its data or (feature `claim-check`) with a reference to data in S3: it is the same event.
 //!
 //! # Guarantees
+//! - What a transactional handler emits ([`Effects::emit`]) is sent if and only if its effects are committed, at least once
+//!   and under one id.
 //! - Per consumer name and event id there is exactly one effect, however often, late or
 //!   concurrently the message is delivered, for as long as the record is kept (DynamoDB: 35 days by
 //!   default; Postgres: until rows of `oncebox.inbox` are deleted).
@@ -58,6 +60,8 @@ pub mod log;
 pub mod metrics;
 #[cfg(feature = "operator")]
 pub mod operator;
+#[cfg(feature = "dynamodb")]
+mod outbox;
 mod outcome;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -70,6 +74,7 @@ mod run;
 mod sdk_error;
 mod settlement;
 mod shutdown;
+mod sqs;
 mod start_error;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
@@ -102,6 +107,8 @@ pub use leased::{
     LeaseContext, Leased, LeasedHandler, Park, Previous, Reconcile, ReconcileHandler, Reconciled, RetrySameKey,
     Undeclared, leased,
 };
+#[cfg(feature = "dynamodb")]
+pub use outbox::NewEvent;
 #[cfg(feature = "postgres")]
 pub use postgres::{InTransaction, PostgresHandler, pool_from_env, postgres};
 #[cfg(feature = "postgres")]

@@ -92,6 +92,23 @@ pub enum StartError {
     #[cfg(feature = "otel")]
     #[error("invocations cannot be traced")]
     Traces(#[source] oncebox_otlp::Error),
+    /// Events are emitted without a table that holds them.
+    #[error("target `{target}` takes what handlers emit, and the consumer has no outbox; call `.outbox(TABLE)`")]
+    NoOutbox {
+        /// A target.
+        target: String,
+    },
+    /// An outbox that nobody can write to.
+    #[error("only transactional handlers emit, and the consumer has no `.dedupe(…)`; call it, or give `.outbox` up")]
+    OutboxWithoutDedupe,
+    /// A target that nothing can be sent to.
+    #[error("target `{target}` is {problem}")]
+    InvalidTarget {
+        /// Its name.
+        target: String,
+        /// What it is, and the fix.
+        problem: &'static str,
+    },
     /// The Lambda runtime ended.
     #[error("the Lambda runtime ended")]
     Runtime(#[source] lambda_runtime::Error),

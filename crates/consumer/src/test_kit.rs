@@ -7,10 +7,12 @@ mod expression;
 pub(crate) mod faults;
 pub(crate) mod gate;
 mod memory;
+mod queues;
 mod tables;
 mod trial;
 mod validation;
 
 pub use faults::Fault;
+pub use queues::{MemoryMessage, MemoryQueues, SendFault};
 pub use tables::{MemoryTables, sleep, with_clock_off, with_jumping_clock, without_waiting};
 pub use trial::{Caught, Found, Report, Scenario, Trial};

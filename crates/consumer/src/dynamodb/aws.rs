@@ -9,7 +9,10 @@ use aws_sdk_dynamodb::{Client, types::KeysAndAttributes};
 use futures::{FutureExt as _, future::BoxFuture};
 
 use self::{answer::transacted, request::action};
-use super::store::{Item, ItemKey, Store, Transacted, Write};
+use super::{
+    condition::Expression,
+    store::{Item, ItemKey, Page, Store, Transacted, Write},
+};
 use crate::sdk_error::describe;
 
 /// DynamoDB API Reference, `BatchGetItem`: 100 items.
@@ -49,6 +52,35 @@ impl Store for AwsStore {
                     Ok(items)
                 }
             }
+        }
+        .boxed()
+    }
+
+    fn query<'a>(
+        &'a self,
+        partition: &'a ItemKey,
+        after: Option<&'a Item>,
+        limit: u16,
+    ) -> BoxFuture<'a, Result<Page, String>> {
+        async move {
+            let mut expression = Expression::default();
+            let parts = partition.key.parts.iter();
+            let parts: Vec<String> = parts
+                .map(|(name, value)| format!("{} = {}", expression.name(name), expression.value(value)))
+                .collect();
+            let (names, values) = expression.into_maps();
+            let request = self.0.query().table_name(&partition.table).consistent_read(true);
+            let request = request
+                .key_condition_expression(parts.join(" AND "))
+                .set_expression_attribute_names(names)
+                .set_expression_attribute_values(values)
+                .set_exclusive_start_key(after.cloned())
+                .limit(i32::from(limit));
+            let reply = request.send().await.map_err(|error| describe(&error))?;
+            Ok(Page {
+                items: reply.items.unwrap_or_default(),
+                next: reply.last_evaluated_key.filter(|next| !next.is_empty()),
+            })
         }
         .boxed()
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::SemaphorePermit;
@@ -19,6 +19,7 @@ use crate::{
     failure::{Failure, Reason},
     handler::Attempt,
     invocation::Budget,
+    outbox::{Emitter, Outbox, Packing, Posting},
     outcome::Verdict,
     record::Content,
     time::{self, timeout_at},
@@ -30,6 +31,8 @@ pub(crate) struct TransactionalBatch<'a> {
     consumer: &'a str,
     guard: Option<GapGuard>,
     budget: Budget,
+    outbox: Option<&'a Arc<Outbox>>,
+    packing: Packing,
     pub(crate) committer: Committer<'a>,
     known: Mutex<Known>,
 }
@@ -61,15 +64,19 @@ impl<'a> TransactionalBatch<'a> {
         dedupe: &'a DynamoDbDedupe,
         consumer: &'a str,
         guard: Option<GapGuard>,
+        emits: Option<(&'a Arc<Outbox>, &'a Posting<'a>)>,
         lanes: usize,
         budget: Budget,
     ) -> Self {
+        let posting = emits.map(|(_, posting)| posting);
         Self {
             dedupe,
             consumer,
             guard,
             budget,
-            committer: Committer::new(dedupe, lanes, budget.work_until),
+            outbox: emits.map(|(outbox, _)| outbox),
+            packing: Packing::default(),
+            committer: Committer::new(dedupe, posting, lanes, budget.work_until),
             known: Mutex::default(),
         }
     }
@@ -240,7 +247,10 @@ impl<'a> TransactionalBatch<'a> {
         permit: SemaphorePermit<'_>,
     ) -> Verdict {
         let started = time::now();
-        let mut effects = Effects::default();
+        let emitter = self
+            .outbox
+            .map(|outbox| Emitter::new(Arc::clone(outbox), &content.envelope));
+        let mut effects = Effects::emitting(emitter);
         let described = handler.attempt(content.envelope.clone(), &mut effects);
         match timeout_at(self.budget.work_until, described).await {
             Ok(Ok(())) => {}
@@ -248,7 +258,10 @@ impl<'a> TransactionalBatch<'a> {
             Err(_) => return Failure::retryable("the handler was not done within the time of this invocation").into(),
         }
         drop(permit);
-        match Described::new(record, &self.dedupe.table, effects, &self.dedupe.tables) {
+        let letters = effects.take_letters();
+        let parcels = self.outbox.map(|outbox| self.packing.pack(outbox, letters));
+        let parcels = parcels.unwrap_or_default();
+        match Described::new(record, &self.dedupe.table, effects, &self.dedupe.tables, parcels) {
             Ok(described) => self.committer.commit(described, time::now() - started).await,
             Err(failure) => failure.into(),
         }

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
+    outbox::Posting,
     outcome::Verdict,
     time::{self, Instant, sleep_until, timeout_at},
 };
@@ -35,6 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// gained by waiting: that is the moment to commit. A lone message is committed at once.
 pub(crate) struct Committer<'a> {
     dedupe: &'a DynamoDbDedupe,
+    /// Who sends what is emitted.
+    posting: Option<&'a Posting<'a>>,
     /// From here on no commit is begun.
     until: Instant,
     state: Mutex<State>,
@@ -74,7 +77,12 @@ struct Sent {
 
 impl<'a> Committer<'a> {
     /// For a batch of `lanes` lanes.
-    pub(crate) fn new(dedupe: &'a DynamoDbDedupe, lanes: usize, until: Instant) -> Self {
+    pub(crate) fn new(
+        dedupe: &'a DynamoDbDedupe,
+        posting: Option<&'a Posting<'a>>,
+        lanes: usize,
+        until: Instant,
+    ) -> Self {
         let state = State {
             working: lanes,
             open: lanes,
@@ -82,6 +90,7 @@ impl<'a> Committer<'a> {
         };
         Self {
             dedupe,
+            posting,
             until,
             state: Mutex::new(state),
             changed: Notify::new(),
@@ -308,10 +317,17 @@ impl<'a> Committer<'a> {
         for (mut waiting, fate) in sent.waiting.into_iter().zip(fates) {
             match fate {
                 Fate::Settled(verdict) => {
+                    if let (Some(posting), Verdict::Done) = (self.posting, &verdict) {
+                        posting.look_at(waiting.described.parcels());
+                    }
                     state.answer(waiting.answer, verdict);
                     continue;
                 }
                 Fate::Suspect(verdict) if is_alone => {
+                    // The parcel that takes what it emits may be full: what lies there is to go.
+                    if let Some(posting) = self.posting {
+                        posting.look_at(waiting.described.parcels());
+                    }
                     state.answer(waiting.answer, verdict);
                     continue;
                 }

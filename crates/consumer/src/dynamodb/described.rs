@@ -17,7 +17,7 @@ use crate::{
 /// An event that is ready to be committed.
 pub(crate) struct Described {
     record: Record,
-    /// The record's first, then one for each effect.
+    /// The record's first, then one for each effect, then those of the parcels that take what it emits.
     pub(crate) writes: Vec<Write>,
     effects: Vec<Effect>,
     /// What the event comes to when the transaction is applied.
@@ -56,11 +56,16 @@ impl Described {
         table: &str,
         effects: Effects,
         tables: &HashMap<String, String>,
+        parcels: Vec<Write>,
     ) -> Result<Self, Failure> {
         let effects = effects.list;
-        if effects.len() >= MAX_WRITES {
+        if effects.len() + parcels.len() >= MAX_WRITES {
+            let emitted = match parcels.len() {
+                0 => String::new(),
+                groups => format!(" and events emitted to {groups} message groups"),
+            };
             return Err(invalid(format!(
-                "{} effects; a transaction takes {} beside the dedupe record",
+                "{} effects{emitted}; a transaction takes {} beside the dedupe record",
                 effects.len(),
                 MAX_WRITES - 1
             )));
@@ -83,6 +88,7 @@ impl Described {
             }
             writes.push(write);
         }
+        writes.extend(parcels);
         let bytes: usize = writes.iter().map(Write::size_bytes).sum();
         if bytes > MAX_BYTES {
             return Err(invalid(format!(
@@ -110,6 +116,11 @@ impl Described {
     /// Where its record is.
     pub(crate) fn key(&self) -> ItemKey {
         self.writes[0].item()
+    }
+
+    /// The parcels that take what it emits.
+    pub(crate) fn parcels(&self) -> impl Iterator<Item = ItemKey> + '_ {
+        self.writes.iter().skip(1 + self.effects.len()).map(Write::item)
     }
 
     /// What it comes to when its transaction is applied.
@@ -161,6 +172,7 @@ impl Described {
         let effect = place.checked_sub(1).and_then(|index| self.effects.get(index));
         let what = match effect {
             Some(effect) => format!("effect {place}, on table `{}`", effect.table),
+            None if place > self.effects.len() => "what it emits (is its parcel full?)".to_owned(),
             None => "the dedupe record".to_owned(),
         };
         match reason {
@@ -220,7 +232,7 @@ pub(crate) mod tests {
     fn described(effects: Effects) -> Result<Described, Failure> {
         let claim = Claim::of("c", &content(1, 1), 1_000, 2_000);
         let tables = HashMap::from([("alias".to_owned(), "real".to_owned())]);
-        Described::new(Record::Event(claim), "dedupe", effects, &tables)
+        Described::new(Record::Event(claim), "dedupe", effects, &tables, Vec::new())
     }
 
     fn refusal(effects: Effects) -> String {

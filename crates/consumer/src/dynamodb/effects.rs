@@ -7,7 +7,10 @@ use super::{
     condition::Condition,
     store::{Change, Changes, Write},
 };
-use crate::failure::HandlerError;
+use crate::{
+    failure::HandlerError,
+    outbox::{Emitter, Letter, NewEvent},
+};
 
 /// The writes that a handler describes; the library commits them together with the dedupe record.
 ///
@@ -17,6 +20,8 @@ use crate::failure::HandlerError;
 #[derive(Default)]
 pub struct Effects {
     pub(crate) list: Vec<Effect>,
+    /// `None` where the consumer has no outbox.
+    emitter: Option<Emitter>,
 }
 
 pub(crate) struct Effect {
@@ -70,13 +75,44 @@ impl Effects {
         }
     }
 
-    /// How many effects have been described.
+    /// Emits an event: it is stored in the transaction of the effects, and sent to the queue `target` when that has
+    /// been applied. Targets are named by `ConsumerBuilder::target`.
+    ///
+    /// It arrives at least once and always under the id that is returned. A FIFO queue gets the events of one key
+    /// in the order in which their causes have had their effects, and of one cause in the order of the calls.
+    ///
+    /// # Errors
+    /// Permanent for what can never be sent: an attribute that breaks its rule, more than 256 KiB in one message, more
+    /// than 100 events, more than 350,000 bytes for one message group. Retryable where the consumer has no outbox or no such
+    /// target: that is mended by a deployment. Pass it on by `?`; whoever drops it goes on without the event.
+    pub fn emit(&mut self, target: &str, event: NewEvent) -> Result<oncebox_envelope::EventId, HandlerError> {
+        match &mut self.emitter {
+            Some(emitter) => emitter.emit(target, event),
+            None => Err(HandlerError::retryable(
+                "the consumer has no outbox to emit to; call `.outbox(…)` when it is built",
+            )),
+        }
+    }
+
+    pub(crate) fn emitting(emitter: Option<Emitter>) -> Self {
+        Self {
+            list: Vec::new(),
+            emitter,
+        }
+    }
+
+    /// Takes what has been emitted.
+    pub(crate) fn take_letters(&mut self) -> Vec<Letter> {
+        self.emitter.take().map(Emitter::into_letters).unwrap_or_default()
+    }
+
+    /// How many effects have been described, emitted events apart.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether none has been described.
+    /// Whether no effect has been described, emitted events apart.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

@@ -106,7 +106,10 @@ impl Group {
         for (write, item) in candidate.writes.iter().zip(items) {
             match self.items.get(item) {
                 Some(&place) => {
-                    joined.merged.push((place, merge(&self.writes[place], write)?));
+                    let merged = merge(&self.writes[place], write)?;
+                    let grown = merged.size_bytes().saturating_sub(self.writes[place].size_bytes());
+                    joined.bytes += grown;
+                    joined.merged.push((place, merged));
                     joined.places.push(place);
                 }
                 None => {

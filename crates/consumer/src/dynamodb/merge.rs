@@ -3,19 +3,20 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    attribute::Attribute,
+    attribute::{Attribute, size_bytes},
     store::{Change, Changes, Write},
 };
+use crate::outbox::MAX_PARCEL_BYTES;
 
 /// The write that does what `a` and `b` do, which are on one item; `None` where there is none.
 ///
-/// Merged are additions of integers without a condition, and checks of the same condition: each
-/// event gets what it would have got alone, whichever comes first.
+/// Merged are additions of integers without a condition, checks of the same condition, and events that go to
+/// one parcel of the outbox: each event gets what it would have got alone, whichever comes first.
 pub(crate) fn merge(a: &Write, b: &Write) -> Option<Write> {
     match (&a.change, &b.change) {
         (Change::Update(first), Change::Update(second)) if a.condition.is_none() && b.condition.is_none() => {
             let mut merged = a.clone();
-            merged.change = Change::Update(sum(first, second)?);
+            merged.change = Change::Update(appended(first, second).or_else(|| sum(first, second))?);
             Some(merged)
         }
         (Change::Check, Change::Check) if a.condition == b.condition => Some(a.clone()),
@@ -23,9 +24,28 @@ pub(crate) fn merge(a: &Write, b: &Write) -> Option<Write> {
     }
 }
 
+/// Only the outbox appends: what it sets beside the list tells this write from others, and one will do.
+fn appended(a: &Changes, b: &Changes) -> Option<Changes> {
+    let ([(name, first)], [(also, second)]) = (&a.append[..], &b.append[..]) else {
+        return None;
+    };
+    let mut list = first.0.as_l().ok()?.clone();
+    list.extend_from_slice(second.0.as_l().ok().filter(|_| name == also)?);
+    let list = Attribute(AttributeValue::L(list));
+    // What is too large for an item fails all that are merged into it; so they go one after the other.
+    (size_bytes(&list.0) <= MAX_PARCEL_BYTES).then(|| Changes {
+        append: vec![(name.clone(), list)],
+        ..b.clone()
+    })
+}
+
 fn sum(a: &Changes, b: &Changes) -> Option<Changes> {
-    let only_adds =
-        |changes: &Changes| changes.set.is_empty() && changes.set_if_absent.is_empty() && changes.remove.is_empty();
+    let only_adds = |changes: &Changes| {
+        changes.set.is_empty()
+            && changes.set_if_absent.is_empty()
+            && changes.append.is_empty()
+            && changes.remove.is_empty()
+    };
     if !only_adds(a) || !only_adds(b) {
         return None;
     }

@@ -43,6 +43,27 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// # Errors
     /// Why they could not be read, without a value. Nothing was changed.
     fn read<'a>(&'a self, keys: &'a [ItemKey]) -> BoxFuture<'a, Result<Vec<Option<Item>>, String>>;
+
+    /// The items with the partition key `partition`, of a table that has a sort key: strongly consistent, in
+    /// the order of their sort keys, after the place `after` that an earlier page has named. At most `limit` of
+    /// them, fewer where they are large.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn query<'a>(
+        &'a self,
+        partition: &'a ItemKey,
+        after: Option<&'a Item>,
+        limit: u16,
+    ) -> BoxFuture<'a, Result<Page, String>>;
+}
+
+/// Some items of a partition.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Page {
+    pub(crate) items: Vec<Item>,
+    /// Where the next page begins; `None` where there is none.
+    pub(crate) next: Option<Item>,
 }
 
 /// Which item of which table.
@@ -84,6 +105,8 @@ pub(crate) struct Changes {
     pub(crate) set_if_absent: Vec<(String, Attribute)>,
     /// Adds to a number (0 if absent), or to a set.
     pub(crate) add: Vec<(String, Attribute)>,
+    /// Adds the members of a list to the end of a list, which is made if it is not there.
+    pub(crate) append: Vec<(String, Attribute)>,
     pub(crate) remove: Vec<String>,
 }
 
@@ -138,7 +161,11 @@ impl Write {
             Change::Put(attributes) => pairs(attributes),
             Change::Update(changes) => {
                 let removed: usize = changes.remove.iter().map(String::len).sum();
-                pairs(&changes.set) + pairs(&changes.set_if_absent) + pairs(&changes.add) + removed
+                pairs(&changes.set)
+                    + pairs(&changes.set_if_absent)
+                    + pairs(&changes.add)
+                    + pairs(&changes.append)
+                    + removed
             }
             Change::Delete | Change::Check => 0,
         };

@@ -5,6 +5,7 @@
 
 mod changes;
 mod conditions;
+mod queries;
 mod transactions;
 
 use std::{fmt::Debug, sync::Arc};
@@ -35,26 +36,30 @@ const CASES: &[(&str, Case)] = cases! {
         another_type_is_different, another_type_is_neither_less_nor_more, what_is_absent_only_differs, sets_are_equal_in_any_order,
         conditions_are_joined, only_what_has_an_order_is_ordered;
     changes: a_put_replaces_the_whole_item, an_update_changes_what_it_names, an_update_makes_the_item,
-        sets_are_added_to, a_sum_with_something_else_is_canceled, only_numbers_and_sets_are_added,
+        sets_are_added_to, a_list_is_appended_to_in_order, a_sum_with_something_else_is_canceled, only_numbers_and_sets_are_added,
         the_key_is_not_updated, an_update_changes_something, an_attribute_is_changed_once, no_key_is_empty, no_set_is_empty;
     transactions: reasons_stand_by_position, nothing_of_a_canceled_one_is_applied, one_item_takes_one_action,
         a_hundred_actions_are_taken, more_than_a_hundred_are_refused, none_is_refused, four_megabytes_are_taken,
         more_than_four_mebibytes_are_refused, a_table_must_exist, a_token_counts_once,
         of_many_at_once_one_wins, a_read_sees_the_last_write, a_read_keeps_the_order_of_its_keys,
         what_has_expired_is_still_there;
+    queries: a_partition_is_read_in_pages_in_the_order_of_its_sort_keys, an_empty_partition_has_no_items,
+        what_was_deleted_is_in_no_page;
 };
 
-/// Runs every case against the store of `dedupe`, whose table and `other` have the key `pk`, a string.
+/// Runs every case against the store of `dedupe`, whose table and `other` have the key `pk`, a string; `sorted`
+/// has a sort key `sk` beside it.
 ///
 /// Returns the names of the cases that failed, each with what it found.
 #[doc(hidden)]
-pub async fn failures(dedupe: &DynamoDbDedupe, other: &str) -> Vec<(&'static str, String)> {
+pub async fn failures(dedupe: &DynamoDbDedupe, other: &str, sorted: &str) -> Vec<(&'static str, String)> {
     let mut failures = Vec::new();
     for (name, case) in CASES {
         let place = Place {
             store: Arc::clone(&dedupe.store),
             table: dedupe.table.clone(),
             other: other.to_owned(),
+            sorted: sorted.to_owned(),
             id: Uuid::new_v4(),
         };
         if let Err(found) = case(&place).await {
@@ -69,6 +74,7 @@ struct Place {
     store: Arc<dyn Store>,
     table: String,
     other: String,
+    sorted: String,
     id: Uuid,
 }
 

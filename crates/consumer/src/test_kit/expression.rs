@@ -120,6 +120,19 @@ fn update(changes: &Changes, before: Option<&Item>, item: &mut Item) -> Result<(
         };
         item.insert(name.clone(), sum);
     }
+    for (name, value) in &changes.append {
+        let AttributeValue::L(new) = &value.0 else {
+            return Err(INVALID);
+        };
+        match item.get_mut(name) {
+            None => item.insert(name.clone(), value.0.clone()),
+            Some(AttributeValue::L(list)) => {
+                list.extend_from_slice(new);
+                None
+            }
+            Some(_) => return Err(INVALID),
+        };
+    }
     for name in &changes.remove {
         item.remove(name);
     }

@@ -9,7 +9,7 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 
 use super::clock;
-use crate::dynamodb::store::{Cancellation, Item, ItemKey, Store, Transacted, Write};
+use crate::dynamodb::store::{Cancellation, Item, ItemKey, Page, Store, Transacted, Write};
 
 /// What happens to one request. To one that reads: it is answered, by an error, late or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,5 +220,14 @@ impl Store for FaultyStore {
             }
         }
         .boxed()
+    }
+
+    fn query<'a>(
+        &'a self,
+        partition: &'a ItemKey,
+        after: Option<&'a Item>,
+        limit: u16,
+    ) -> BoxFuture<'a, Result<Page, String>> {
+        self.inner.query(partition, after, limit)
     }
 }

@@ -13,7 +13,7 @@ use super::{
     expression::{apply, holds},
     validation::is_valid,
 };
-use crate::dynamodb::store::{Cancellation, Item, ItemKey, Store, Transacted, Write};
+use crate::dynamodb::store::{Cancellation, Item, ItemKey, Page, Store, Transacted, Write};
 
 /// DynamoDB API Reference, `TransactWriteItems`: 100 actions, 4 MB, no item twice.
 const MAX_WRITES: usize = 100;
@@ -76,6 +76,15 @@ impl Store for MemoryStore {
         }
         .boxed()
     }
+
+    fn query<'a>(
+        &'a self,
+        partition: &'a ItemKey,
+        after: Option<&'a Item>,
+        limit: u16,
+    ) -> BoxFuture<'a, Result<Page, String>> {
+        async move { self.lock().query(partition, after, usize::from(limit)) }.boxed()
+    }
 }
 
 impl Tables {
@@ -124,6 +133,35 @@ impl Tables {
         }
         self.tokens.insert(token.to_owned(), (now, writes.to_vec()));
         Transacted::Committed
+    }
+
+    fn query(&self, partition: &ItemKey, after: Option<&Item>, limit: usize) -> Result<Page, String> {
+        let items = self.items.get(&partition.table).ok_or("ResourceNotFoundException")?;
+        let names = self.keys.get(&partition.table).ok_or("ResourceNotFoundException")?;
+        let (Some((hash, value)), Some(sort)) = (
+            partition.key.parts.first(),
+            names.iter().find(|name| **name != partition.key.parts[0].0),
+        ) else {
+            return Err("ValidationException".to_owned());
+        };
+        // Sort keys here are strings.
+        let place = |item: &Item| item.get(sort).and_then(|value| value.as_s().ok()).cloned();
+        let after = after.and_then(place);
+        let mut found: Vec<&Item> = items.values().filter(|item| item.get(hash) == Some(&value.0)).collect();
+        found.retain(|item| place(item) > after);
+        found.sort_by_key(|item| place(item));
+        let is_more = found.len() > limit;
+        found.truncate(limit);
+        let key = |item: &&Item| -> Item {
+            let names = names.iter();
+            names
+                .filter_map(|name| Some((name.clone(), item.get(name)?.clone())))
+                .collect()
+        };
+        Ok(Page {
+            next: found.last().filter(|_| is_more).map(key),
+            items: found.into_iter().cloned().collect(),
+        })
     }
 
     /// What DynamoDB refuses before it looks at any item.

@@ -33,7 +33,11 @@ pub(super) fn is_valid(write: &Write) -> bool {
 
 /// An update changes something, and no attribute twice.
 fn is_update(changes: &Changes) -> bool {
-    let given = || changes.set.iter().chain(&changes.set_if_absent).chain(&changes.add);
+    let given = || {
+        [&changes.set, &changes.set_if_absent, &changes.add, &changes.append]
+            .into_iter()
+            .flatten()
+    };
     let names = given().map(|(name, _)| name).chain(&changes.remove);
     let (mut seen, mut count) = (HashSet::new(), 0);
     for name in names {

@@ -36,8 +36,10 @@ fn assert_only(failures: &[(&'static str, String)], gaps: &[&str]) {
 
 #[tokio::test]
 async fn the_tables_in_memory_keep_what_the_seam_promises() {
-    let tables = MemoryTables::new().table("effects", &["pk"]);
-    assert_only(&failures(&tables.dedupe(), "effects").await, &[]);
+    let tables = MemoryTables::new()
+        .table("effects", &["pk"])
+        .table("sorted", &["pk", "sk"]);
+    assert_only(&failures(&tables.dedupe(), "effects", "sorted").await, &[]);
 }
 
 #[tokio::test]
@@ -48,5 +50,8 @@ async fn dynamodb_keeps_what_the_seam_promises() {
     let enable = enable.time_to_live_specification(ttl.build().unwrap());
     enable.send().await.unwrap();
     let dedupe = DynamoDbDedupe::new(tables.client.clone(), &tables.dedupe);
-    assert_only(&failures(&dedupe, &tables.effects).await, &GAPS_OF_LOCALSTACK);
+    assert_only(
+        &failures(&dedupe, &tables.effects, &tables.sorted().await).await,
+        &GAPS_OF_LOCALSTACK,
+    );
 }

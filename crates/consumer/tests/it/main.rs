@@ -9,6 +9,7 @@ mod conformance;
 mod dashboard;
 mod dead_letter;
 mod delivery;
+mod emit;
 mod fifo;
 mod flaky;
 mod gap_guard;

@@ -55,6 +55,21 @@ impl Tables {
         tables
     }
 
+    /// A table with a sort key.
+    pub(crate) async fn sorted(&self) -> String {
+        let name = format!("consumer-test-sorted-{}", Uuid::new_v4().simple());
+        let create = self.client.create_table().table_name(&name);
+        let mut create = create.billing_mode(BillingMode::PayPerRequest);
+        for (part, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
+            let attribute = AttributeDefinition::builder().attribute_name(part);
+            let attribute = attribute.attribute_type(ScalarAttributeType::S).build().unwrap();
+            let key = KeySchemaElement::builder().attribute_name(part).key_type(kind);
+            create = create.attribute_definitions(attribute).key_schema(key.build().unwrap());
+        }
+        create.send().await.unwrap();
+        name
+    }
+
     /// A consumer that counts pings.
     pub(crate) fn consumer(&self) -> Consumer {
         self.builder().build().unwrap()

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::{
 };
 
 use crate::dynamodb::{
+    attribute::Attribute,
     condition::Expression,
     store::{Change, Changes, Write},
 };
@@ -87,6 +88,12 @@ fn update_expression(changes: &Changes, expression: &mut Expression) -> String {
     for (name, value) in &changes.set_if_absent {
         let name = expression.name(name);
         set.push(format!("{name} = if_not_exists({name}, {})", expression.value(value)));
+    }
+    for (name, value) in &changes.append {
+        let name = expression.name(name);
+        let none = expression.value(&Attribute(AttributeValue::L(Vec::new())));
+        let value = expression.value(value);
+        set.push(format!("{name} = list_append(if_not_exists({name}, {none}), {value})"));
     }
     let add = changes.add.iter();
     let add: Vec<String> = add

@@ -33,6 +33,7 @@ pub(super) async fn an_update_changes_what_it_names(place: &Place) -> Verdict {
         set_if_absent: named(&[("kept", 2.into()), ("new", 3.into())]),
         add: named(&[("sum", 2.into()), ("from_nothing", (-1).into())]),
         remove: vec!["gone".to_owned(), "never_there".to_owned()],
+        ..Changes::default()
     };
     place.commits(&[place.update("a", changes)]).await?;
     let after = [
@@ -134,4 +135,21 @@ fn adding(name: &str, value: Attribute) -> Changes {
         add: named(&[(name, value)]),
         ..Changes::default()
     }
+}
+
+pub(super) async fn a_list_is_appended_to_in_order(place: &Place) -> Verdict {
+    let list = |texts: &[&str]| {
+        let members = texts.iter().map(|text| AttributeValue::S((*text).to_owned()));
+        Attribute(AttributeValue::L(members.collect()))
+    };
+    let appending = |texts: &[&str], n: i64| Changes {
+        set: named(&[("n", n.into())]),
+        append: vec![("list".to_owned(), list(texts))],
+        ..Changes::default()
+    };
+    place.commits(&[place.update("a", appending(&["b", "a"], 1))]).await?;
+    place.commits(&[place.update("a", appending(&["c"], 2))]).await?;
+    place
+        .has("a", &[("n", 2.into()), ("list", list(&["b", "a", "c"]))])
+        .await
 }

@@ -102,7 +102,7 @@ impl Function {
         // Nothing of a trial goes to a queue.
         consumer.retry_delay = RetryDelay::QueueDefault;
         consumer.max_receive_count = None;
-        consumer.queues = DeadLetterQueue::new(consumer.name.clone(), None, None);
+        consumer.queues = DeadLetterQueue::new(consumer.name.clone(), None, Arc::new(crate::sqs::SqsClient::new(None)));
         let gate = Arc::new(Gate::default());
         let store = consumer.dedupe.as_mut().map(|dedupe| {
             let faulty = Arc::new(FaultyStore::new(Arc::clone(&dedupe.store)));

@@ -10,7 +10,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::oneshot;
 
 use crate::{
-    dynamodb::store::{Item, ItemKey, Store, Transacted, Write},
+    dynamodb::store::{Item, ItemKey, Page, Store, Transacted, Write},
     test_kit::gate::Gate,
 };
 
@@ -39,6 +39,15 @@ impl Store for Pausing {
 
     fn read<'a>(&'a self, keys: &'a [ItemKey]) -> BoxFuture<'a, Result<Vec<Option<Item>>, String>> {
         self.around(self.inner.read(keys))
+    }
+
+    fn query<'a>(
+        &'a self,
+        partition: &'a ItemKey,
+        after: Option<&'a Item>,
+        limit: u16,
+    ) -> BoxFuture<'a, Result<Page, String>> {
+        self.around(self.inner.query(partition, after, limit))
     }
 }
 

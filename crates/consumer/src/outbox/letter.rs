@@ -1,0 +1,59 @@
+//! An event and where it goes. Pure.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use oncebox_envelope::{EventId, RawEnvelope, wire};
+
+use super::target::Target;
+
+/// An event on its way to a queue. What is stored is the queue and the body; the rest follows from the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Letter {
+    pub(crate) to: Target,
+    pub(crate) id: EventId,
+    /// The message group.
+    pub(crate) group: String,
+    pub(crate) attributes: Vec<(&'static str, String)>,
+    pub(crate) body: String,
+}
+
+const TO: &str = "to";
+const BODY: &str = "body";
+
+impl Letter {
+    pub(crate) fn new(to: Target, envelope: &RawEnvelope) -> Self {
+        Self {
+            id: envelope.id,
+            group: wire::group(envelope, to.is_fifo()),
+            attributes: wire::attributes(envelope),
+            body: wire::body(envelope),
+            to,
+        }
+    }
+
+    /// What SQS counts: the body, and names, types and values of the attributes.
+    pub(crate) fn message_bytes(&self) -> usize {
+        let attributes = self.attributes.iter();
+        let attributes = attributes.map(|(name, value)| name.len() + "String".len() + value.len());
+        self.body.len() + attributes.sum::<usize>()
+    }
+
+    pub(super) fn write(&self) -> AttributeValue {
+        AttributeValue::M(HashMap::from([
+            (TO.to_owned(), AttributeValue::S(self.to.url.clone())),
+            (BODY.to_owned(), AttributeValue::S(self.body.clone())),
+        ]))
+    }
+
+    /// `None` when it is no letter that this version can read.
+    pub(super) fn read(value: &AttributeValue) -> Option<Self> {
+        let text = |name| value.as_m().ok()?.get(name)?.as_s().ok();
+        let to = Target::new(text(TO)?).ok()?;
+        let envelope = RawEnvelope::from_json(text(BODY)?.as_bytes()).ok()?;
+        Some(Self {
+            body: text(BODY)?.clone(),
+            ..Self::new(to, &envelope)
+        })
+    }
+}

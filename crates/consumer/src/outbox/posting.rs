@@ -1,0 +1,98 @@
+//! Sending what the events of one batch emit, beside the work on the batch.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{Outbox, sweep::Extent};
+use crate::{dynamodb::store::ItemKey, invocation::Budget};
+
+/// What is to be sent in one invocation.
+pub(crate) struct Posting<'a> {
+    outbox: &'a Outbox,
+    budget: Budget,
+    extent: Extent,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    due: Vec<ItemKey>,
+    is_over: bool,
+}
+
+impl<'a> Posting<'a> {
+    /// For a batch of so many records; one of none only sweeps.
+    pub(crate) fn new(outbox: &'a Outbox, records: usize, budget: Budget) -> Self {
+        Self {
+            outbox,
+            budget,
+            extent: if records == 0 { Extent::All } else { Extent::Page },
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// These parcels have been committed, or are in the way of what is to be.
+    pub(crate) fn look_at(&self, places: impl Iterator<Item = ItemKey>) {
+        {
+            let mut state = self.state();
+            for place in places {
+                if !state.due.contains(&place) {
+                    state.due.push(place);
+                }
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    /// Somebody else may have committed parcels and not sent them.
+    pub(crate) fn suspect(&self) {
+        self.outbox.want_sweep();
+    }
+
+    /// Nothing is committed any more.
+    pub(crate) fn end(&self) {
+        self.state().is_over = true;
+        self.changed.notify_one();
+    }
+
+    /// Sends until the batch is over and all is sent, or its time is. What is left is remembered.
+    ///
+    /// # Cancel safety
+    /// What was not sent stays in the outbox.
+    pub(crate) async fn run(&self) {
+        let mut places = self.outbox.take_left();
+        self.outbox.sweep_if_due(self.extent, self.budget.start_until).await;
+        loop {
+            let is_over = {
+                let mut state = self.state();
+                for place in std::mem::take(&mut state.due) {
+                    if !places.contains(&place) {
+                        places.push(place);
+                    }
+                }
+                state.is_over
+            };
+            if !places.is_empty() {
+                let left = self
+                    .outbox
+                    .drain(std::mem::take(&mut places), self.budget.settle_until)
+                    .await;
+                self.outbox.leave(left);
+            } else if is_over {
+                break;
+            } else {
+                self.changed.notified().await;
+            }
+        }
+        if self.extent == Extent::Page {
+            self.outbox.sweep_if_due(Extent::Page, self.budget.start_until).await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
