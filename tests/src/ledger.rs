@@ -3,7 +3,7 @@
 //! Pure: no database, no queue, no clock. Whoever runs Oncebox (real processes under faults, or models under a
 //! seed) writes down each event that it tried to commit ([`History`]), each effect as it happened ([`Effects`]; a
 //! list, so that a double is seen and not hidden by a unique key) and what was set aside for a person
-//! ([`SetAside`]). When the faults are over and the queues are drained, [`check`] tells each broken promise, and
+//! ([`SetAside`]). When the faults are over and the queues are drained, [`check()`] tells each broken promise, and
 //! [`Summary`] the sum that must come out even: committed = effected + set aside.
 
 mod check;
