@@ -314,6 +314,30 @@ fn two_overlapping_deliveries_emit_once_and_two_that_send_at_once_never_overtake
     }));
 }
 
+#[test]
+fn what_is_added_to_a_parcel_while_another_function_sends_it_is_sent_too() {
+    futures::executor::block_on(without_waiting(1, async {
+        let world = World::new();
+        // Who has added learns it late: meanwhile the other one takes out what it has sent.
+        world.tables.faults(|_| Some(Fault::Slow(Duration::from_millis(20))));
+        let messages: Vec<Message> = (0..30).map(|_| numbered("a")).collect();
+        let consumers: Vec<Consumer> = messages.iter().map(|_| world.consumer()).collect();
+        let deliveries = consumers.iter().zip(&messages).zip(0..);
+        let deliveries = deliveries.map(|((consumer, message), n)| async move {
+            sleep(Duration::from_millis(3 * n)).await;
+            deliver_one(consumer, message).await
+        });
+        for settled in futures::future::join_all(deliveries).await {
+            assert_eq!(outcomes(&settled), [Outcome::Done]);
+        }
+        sleep(LATER).await;
+        deliver(&world.consumer(), &[]).await;
+        assert_eq!(world.first_texts(FIFO), expected(&messages));
+        assert_eq!(world.stored(), 0);
+        assert_one_id_each(&world);
+    }));
+}
+
 #[tokio::test]
 async fn an_outbox_that_is_missing_or_full_never_makes_an_event_permanent() {
     let world = World {
