@@ -1,4 +1,4 @@
-//! A way to Postgres on which answers can be held back.
+//! A way to Postgres on which answers can be held back, and which can be cut.
 
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ pub struct DatabaseProxy {
     pub url: Url,
     /// How many more pieces of answers may pass.
     passing: Arc<watch::Sender<usize>>,
+    /// Raised by each cut.
+    cuts: Arc<watch::Sender<u64>>,
     accepting: JoinHandle<()>,
 }
 
@@ -39,11 +41,13 @@ impl DatabaseProxy {
             server.port().context("a port")?,
         );
         let passing = Arc::new(watch::Sender::new(FREE));
+        let cuts = Arc::new(watch::Sender::new(0));
         let accepting = tokio::spawn({
-            let passing = Arc::clone(&passing);
+            let (passing, cuts) = (Arc::clone(&passing), Arc::clone(&cuts));
             async move {
                 while let Ok((client, _)) = listener.accept().await {
                     let (behind, passing) = (behind.clone(), Arc::clone(&passing));
+                    let mut cut = cuts.subscribe();
                     tokio::spawn(async move {
                         let Ok(server) = TcpStream::connect(behind).await else {
                             return;
@@ -55,6 +59,7 @@ impl DatabaseProxy {
                         tokio::select! {
                             _ = carry(from_client, to_server, &always) => {}
                             _ = carry(from_server, to_client, &passing) => {}
+                            _ = cut.changed() => {}
                         }
                     });
                 }
@@ -63,6 +68,7 @@ impl DatabaseProxy {
         Ok(Self {
             url,
             passing,
+            cuts,
             accepting,
         })
     }
@@ -75,6 +81,11 @@ impl DatabaseProxy {
     /// Lets one answer pass (a short one, which is one piece) and holds those after it.
     pub fn let_one_pass(&self) {
         self.passing.send_replace(1);
+    }
+
+    /// Cuts all connections that there are, with the answers that are held on them.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// Lets all answers pass.

@@ -11,12 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::{
     process::{Child, Command},
     sync::oneshot,
     task::JoinSet,
+    time::timeout,
 };
 
 use crate::{binary, process_log::ProcessLog, until};
@@ -36,6 +37,8 @@ pub struct Function {
     api: RuntimeApi,
     pending: Option<oneshot::Receiver<Answered>>,
     init_time: Duration,
+    quiet: bool,
+    spawned: Instant,
     _server: JoinSet<()>,
 }
 
@@ -57,20 +60,39 @@ impl Function {
     /// # Errors
     /// It was not built, or does not ask for work in time.
     pub async fn start(name: &str, variables: &[(&str, &str)]) -> Result<Self> {
-        let concurrency = variables.iter().find(|(name, _)| *name == MAX_CONCURRENCY);
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut function = Self::launch(name.to_owned(), variables.collect()).await?;
+        until(&format!("{name} to ask for work"), async || {
+            ensure!(function.child.try_wait()?.is_none(), "it has ended");
+            ensure!(function.api.is_asked(), "it has not asked");
+            Ok(())
+        })
+        .await?;
+        function.init_time = function.api.asked_at().saturating_duration_since(function.spawned);
+        Ok(function)
+    }
+
+    /// As [`Function::start`], without waiting.
+    ///
+    /// # Errors
+    /// It was not built, or cannot be started.
+    pub async fn launch(name: String, variables: Vec<(String, String)>) -> Result<Self> {
+        let concurrency = variables.iter().find(|(name, _)| name == MAX_CONCURRENCY);
         let concurrency = concurrency.map_or(Ok(1), |(_, value)| value.parse())?;
         let (api, server) = RuntimeApi::serve(concurrency).await?;
-        let mut command = Command::new(binary(name)?);
+        let mut command = Command::new(binary(&name)?);
         command
             .env("AWS_LAMBDA_RUNTIME_API", &api.address)
             .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
-            .env("AWS_LAMBDA_FUNCTION_NAME", name)
+            .env("AWS_LAMBDA_FUNCTION_NAME", &name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
             .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "test")
             .env("RUST_LOG", "info")
-            .envs(variables.iter().copied());
+            .envs(variables);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -81,23 +103,17 @@ impl Function {
         let log = ProcessLog::default();
         log.follow(child.stdout.take().context("piped")?);
         log.follow(child.stderr.take().context("piped")?);
-        let mut function = Self {
-            name: name.to_owned(),
+        Ok(Self {
+            name,
             child,
             log,
             api,
             pending: None,
             init_time: Duration::ZERO,
+            quiet: false,
+            spawned,
             _server: server,
-        };
-        until(&format!("{name} to ask for work"), async || {
-            ensure!(function.child.try_wait()?.is_none(), "it has ended");
-            ensure!(function.api.is_asked(), "it has not asked");
-            Ok(())
         })
-        .await?;
-        function.init_time = function.api.asked_at().saturating_duration_since(spawned);
-        Ok(function)
     }
 
     /// Hands the function a batch and returns its answer.
@@ -107,6 +123,45 @@ impl Function {
     pub async fn invoke(&mut self, batch: &Batch) -> Result<Answer> {
         let invocation = self.invoke_unacknowledged(batch).await?;
         Ok(invocation.acknowledge())
+    }
+
+    /// Prints nothing when it goes.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Its process id; `None` when it has ended.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Whether the process has ended.
+    ///
+    /// # Errors
+    /// The process cannot be looked at.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Hands over an invocation with this payload and waits for its answer, for `deadline` and no longer, as
+    /// Lambda does.
+    ///
+    /// # Errors
+    /// The process ended, reported an error instead of an answer, or did not answer in time; then it still works.
+    pub async fn invoke_payload(&mut self, payload: String, deadline: Duration) -> Result<Answer> {
+        let answered = self.api.hand_over(Handover::new(payload, deadline))?;
+        let waited = timeout(deadline, async {
+            tokio::select! {
+                answered = answered => answered.context("it hung up"),
+                _ = self.child.wait() => bail!("the process has ended"),
+            }
+        });
+        let (answer, acknowledge) = waited.await.context("no answer in time")??;
+        let _ = acknowledge.send(());
+        Ok(Answer(answer?))
     }
 
     /// As [`Function::invoke`], but the function is not told that its answer was heard.
@@ -250,6 +305,8 @@ pub(crate) fn outcomes_in(lines: &[String]) -> Vec<String> {
 
 impl Drop for Function {
     fn drop(&mut self) {
-        eprintln!("{}'s log:\n{}", self.name, self.log);
+        if !self.quiet {
+            eprintln!("{}'s log:\n{}", self.name, self.log);
+        }
     }
 }

@@ -148,6 +148,20 @@ impl Relay {
         Ok(Exit { code, printed })
     }
 
+    /// How it has ended; `None` while it runs.
+    ///
+    /// # Errors
+    /// The process cannot be looked at.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// The lines that it has printed.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.log.lines()
+    }
+
     /// SIGTERM, and waits for the end.
     ///
     /// # Errors

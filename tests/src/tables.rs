@@ -92,7 +92,7 @@ impl Tables {
         Ok(self.scan(&self.audit).await?.iter().filter_map(counted).collect())
     }
 
-    async fn scan(&self, table: &str) -> Result<Vec<Item>> {
+    pub(crate) async fn scan(&self, table: &str) -> Result<Vec<Item>> {
         let pages = self
             .client
             .scan()
@@ -116,7 +116,7 @@ impl Tables {
     }
 }
 
-type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 fn suffix(item: &Item, prefix: &str) -> Option<String> {
     let key = item.get("pk")?.as_s().ok()?;
