@@ -9,6 +9,7 @@ RELAYS ?= 1,2,4
 PEER_SECS ?= 15
 SEEDS ?= 2000
 FROM ?= 0
+MINUTES ?= 3
 SEED ?=
 
 # One selection of packages and targets for everything: another one would mean other features, and
@@ -24,7 +25,7 @@ ON_POSTGRES := package(oncebox-outbox) or (package(oncebox-consumer) and test(/^
 	- test(/^relay::(configuration|health|observed|throttling|traces)::/) - test(/^command::(check|check_functions|configured|hostile)::/) \
 	- test(/disk_is_full|stands_still|takes_too_long/))
 
-.PHONY: help demo test test-postgres check build unit simulate bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
+.PHONY: help demo test test-postgres chaos check build unit simulate bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
 
 help: ## this list
 	@echo "Oncebox: effectively-once event processing from Postgres to AWS Lambda"
@@ -56,6 +57,11 @@ test-postgres: doctor ## what leans on Postgres, on each other version of it
 		PATH="$$($(STACK) tools):$$PATH" $(STACK) run --postgres $$version -- \
 			cargo nextest run --workspace --no-fail-fast --status-level fail -E '$(ON_POSTGRES)' || exit 1; \
 	done
+
+chaos: doctor ## real parts under faults, checked by the ledger: MINUTES=3, SEED=… for the faults of an earlier run
+	@echo "==> building the relay, the functions and the harness (the first time takes minutes)"
+	$(BUILD)
+	@$(STACK) run -- $(TARGET)/debug/chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 check: ## formatting, clippy, docs, licences, Dockerfile: what CI runs before the tests
 	cargo fmt --all --check

@@ -10,12 +10,14 @@
 //! [`Bus`] (where events start and end), [`Relay`] (its process, to be started and killed),
 //! [`RelayCommand`] (its other subcommands), [`AwsProxy`] (faults
 //! between a process and AWS), [`Function`] (a function's process under a Runtime API of ours),
-//! [`ledger`] (whether the promises were kept), [`demo`] (the demonstration, made of the same parts).
+//! [`ledger`] (whether the promises were kept), [`demo`] (the demonstration) and [`chaos`] (faults
+//! on all parts at once), made of the same parts.
 
 mod aws_proxy;
 mod binaries;
 mod bucket;
 mod bus;
+pub mod chaos;
 mod cleanup;
 mod database;
 mod database_proxy;

@@ -36,6 +36,13 @@ impl SetAside {
         self.0.is_empty()
     }
 
+    /// All of them: consumer, event and place.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Uuid, Place)> {
+        self.0
+            .iter()
+            .map(|((consumer, event), place)| (consumer.as_str(), *event, *place))
+    }
+
     pub(super) fn place(&self, consumer: &str, event: Uuid) -> Option<Place> {
         self.0.get(&(consumer.to_owned(), event)).copied()
     }
