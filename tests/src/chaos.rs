@@ -3,7 +3,7 @@
 //! Writers commit random transactions to a Postgres server of the run's own, relays publish to SQS, SNS and
 //! EventBridge (LocalStack), event sources hand messages to functions as Lambda does, and the functions record
 //! their effects. Meanwhile faults from a seeded plan happen to all of them, one after the other, each bounded.
-//! Then everything is healed, what is on its way arrives, and [`check`](crate::ledger::check) decides.
+//! Then everything is healed, what is on its way arrives, and [`check`] decides.
 //!
 //! # Reading order
 //! [`Settings`], [`run`], [`Deed`] (what happens), `stage` (the parts), `writers`, `source` (what Lambda does),
