@@ -30,6 +30,7 @@ pub use clients::Clients;
 pub use deadline::Deadline;
 pub use limits::{BatchLimits, Limits, TargetKind};
 pub use message::Message;
+pub use resolve::ResolveError;
 pub use target::Target;
 
 use crate::log::page::Row;

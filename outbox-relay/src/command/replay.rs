@@ -18,7 +18,7 @@ use self::{
 use super::{
     Failure, FailureKind,
     output::{Output, note},
-    run,
+    run::{self, Parts},
 };
 use crate::{
     config::{Config, SinkConfig, TargetConfig},
@@ -104,9 +104,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let terms = Terms::of_lease(config.lease);
-    let clients = Clients::new(&aws, terms.request_timeout);
-    let metrics = Metrics::new().sink(&sink.name);
-    let built: Sink<Target> = run::build(&sink, &clients, config.drain_timeout, metrics, None).await?;
+    let parts = Parts {
+        clients: Clients::new(&aws, terms.request_timeout),
+        traces: None,
+        drain_timeout: config.drain_timeout,
+    };
+    let built: Sink<Target> = parts.build(&sink, Metrics::new().sink(&sink.name)).await?;
 
     let wanted = arguments.selected.wanted(sink.selection.clone());
     let (from, to) = arguments.selected.positions();

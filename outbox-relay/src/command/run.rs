@@ -1,6 +1,7 @@
 //! `outbox-relay run`: publish until told to stop.
 
 mod opening;
+mod targets;
 
 use std::{
     path::Path,
@@ -11,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -22,11 +22,11 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, FailureKind};
 use crate::{
     chance::Chance,
-    config::{Config, SinkConfig, same_target},
+    config::{Config, SinkConfig},
     database::{Database, statement::statement, trouble},
     lease::{member::Member, term::Terms},
     log::upkeep,
-    publish::{Clients, Target},
+    publish::{Clients, ResolveError, Target},
     sink::{
         MAX_HELD_BYTES, Sink,
         gather::BundleLimits,
@@ -57,7 +57,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         tracing::warn!(weakness, "the database is not checked in full");
     }
     check_schema(&database).await?;
-    opening::look(&config).await?;
+    let known = opening::look(&config).await?;
 
     // Build.
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
@@ -65,19 +65,17 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     let clients = Clients::new(&aws, terms.request_timeout);
     let traces = Traces::from_env().map_err(|error| Failure::new(FailureKind::Usage, error))?;
     let mut metrics = Metrics::new();
-    let mut sinks: Vec<(Sink<Target>, _)> = Vec::new();
-    for sink in &config.sinks {
-        let metrics = metrics.sink(&sink.name);
-        let built = build(sink, &clients, config.drain_timeout, metrics, traces.as_ref()).await?;
-        // Only now can it be told: a name, a URL and an ARN may mean one target.
-        let is_same = |other: &Sink<Target>| other.publisher.arn() == built.publisher.arn();
-        if let Some((other, _)) = sinks.iter().find(|(other, _)| is_same(other)) {
-            let (key, problem) = (sink.target.key(), same_target(&other.name, &sink.name));
-            let error = anyhow::anyhow!("sink `{}`: {key}: {problem}", sink.name);
-            return Err(Failure::new(FailureKind::Usage, error));
-        }
-        sinks.push((built, sink.start.unwrap_or_default()));
-    }
+    let prepared = targets::prepare(
+        &config,
+        &known,
+        Parts {
+            clients,
+            traces: traces.clone(),
+            drain_timeout: config.drain_timeout,
+        },
+        &mut metrics,
+    )
+    .await?;
     let listener = match config.listen {
         None => None,
         Some(address) => Some(
@@ -92,16 +90,20 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     let (mut running, mut services) = (JoinSet::new(), JoinSet::new());
     let metrics = Arc::new(metrics);
     let names: Vec<String> = config.sinks.iter().map(|sink| sink.name.clone()).collect();
-    let (member, roster) = Member::new(database.clone(), host(), names.clone(), terms);
-    tracing::info!(sinks = sinks.len(), lease_secs = config.lease.as_secs(), "relay starts");
+    let found = prepared.sinks.iter().map(|(sink, _)| sink.name.clone()).collect();
+    let (member, roster) = Member::new(database.clone(), host(), found, terms);
+    tracing::info!(sinks = names.len(), lease_secs = config.lease.as_secs(), "relay starts");
     let surroundings = Surroundings {
         database: database.clone(),
         terms,
         roster,
         end: end_sinks.clone(),
     };
-    for (sink, start) in sinks {
+    for (sink, start) in prepared.sinks {
         running.spawn(supervise(Arc::new(sink), start, surroundings.clone()));
+    }
+    for waiting in prepared.waiting {
+        running.spawn(waiting.run(database.clone(), host(), terms, end_sinks.clone()));
     }
     drop(surroundings);
     let is_clean = Arc::new(AtomicBool::new(false));
@@ -205,47 +207,71 @@ pub(super) fn bundle(sink: &SinkConfig, target: &Target) -> Result<Option<Bundle
     Ok(Some(bundle))
 }
 
-/// Finds a sink's target and puts the sink together.
-///
-/// # Errors
-/// Exit code 2.
-pub(super) async fn build(
-    sink: &SinkConfig,
-    clients: &Clients,
-    drain_timeout: Duration,
-    metrics: SinkMetrics,
-    traces: Option<&Traces>,
-) -> Result<Sink<Target>, Failure> {
-    let target = Target::resolve(clients, &sink.target, sink.claim_check.as_ref())
-        .await
-        .with_context(|| format!("sink `{}`: {}", sink.name, sink.target.key()))
-        .map_err(|error| Failure::new(FailureKind::Usage, error))?;
-    tracing::info!(
-        sink = sink.name,
-        kind = target.kind().as_str(),
-        target = target.arn(),
-        max_message_bytes = target.limits().max_message_bytes,
-        has_claim_check = sink.claim_check.is_some(),
-        "sink publishes to target"
-    );
-    let bundle = bundle(sink, &target)?;
-    let traces = traces.map(|traces| traces.sink(&sink.name, target.kind().system(), target.name()));
-    Ok(Sink {
-        name: sink.name.clone(),
-        selection: sink.selection.clone(),
-        keeps_order: target.kind().keeps_order(),
-        limits: target.limits().of_request(),
-        bundle,
-        guarantee: sink.guarantee,
-        publisher: target,
-        max_in_flight: sink.max_in_flight,
-        max_window: sink.max_window,
-        max_held_bytes: MAX_HELD_BYTES,
-        drain_timeout,
-        chance: Chance::default(),
-        metrics,
-        traces,
-    })
+/// What sinks are put together from.
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    pub(super) clients: Clients,
+    pub(super) traces: Option<Traces>,
+    pub(super) drain_timeout: Duration,
+}
+
+impl Parts {
+    /// Finds a sink's target.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    async fn resolve(&self, sink: &SinkConfig) -> Result<Target, ResolveError> {
+        Target::resolve(&self.clients, &sink.target, sink.claim_check.as_ref()).await
+    }
+
+    /// Finds a sink's target and puts the sink together.
+    ///
+    /// # Errors
+    /// Exit code 2.
+    pub(super) async fn build(&self, sink: &SinkConfig, metrics: SinkMetrics) -> Result<Sink<Target>, Failure> {
+        let target = self.resolve(sink).await.map_err(|error| unresolved(sink, error))?;
+        self.assemble(sink, target, metrics)
+    }
+
+    /// Puts a sink together.
+    ///
+    /// # Errors
+    /// Exit code 2: its target takes no bundles.
+    fn assemble(&self, sink: &SinkConfig, target: Target, metrics: SinkMetrics) -> Result<Sink<Target>, Failure> {
+        tracing::info!(
+            sink = sink.name,
+            kind = target.kind().as_str(),
+            target = target.arn(),
+            max_message_bytes = target.limits().max_message_bytes,
+            has_claim_check = sink.claim_check.is_some(),
+            "sink publishes to target"
+        );
+        let bundle = bundle(sink, &target)?;
+        let traces = self.traces.as_ref();
+        let traces = traces.map(|traces| traces.sink(&sink.name, target.kind().system(), target.name()));
+        Ok(Sink {
+            name: sink.name.clone(),
+            selection: sink.selection.clone(),
+            keeps_order: target.kind().keeps_order(),
+            limits: target.limits().of_request(),
+            bundle,
+            guarantee: sink.guarantee,
+            publisher: target,
+            max_in_flight: sink.max_in_flight,
+            max_window: sink.max_window,
+            max_held_bytes: MAX_HELD_BYTES,
+            drain_timeout: self.drain_timeout,
+            chance: Chance::default(),
+            metrics,
+            traces,
+        })
+    }
+}
+
+/// A target that was not found, as the configuration's fault.
+fn unresolved(sink: &SinkConfig, error: ResolveError) -> Failure {
+    let error = anyhow::Error::from(error).context(format!("sink `{}`: {}", sink.name, sink.target.key()));
+    Failure::new(FailureKind::Usage, error)
 }
 
 /// Opens a connection, or says what to do.

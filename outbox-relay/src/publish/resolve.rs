@@ -43,6 +43,18 @@ pub enum ResolveError {
     },
 }
 
+impl ResolveError {
+    /// Whether it may go away while the relay runs: by somebody creating the target, or giving the right, or
+    /// by the service coming back.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Malformed { .. } => false,
+            Self::Missing { .. } | Self::Failed { .. } => true,
+        }
+    }
+}
+
 /// What is looked up, for the errors about it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject<'a> {

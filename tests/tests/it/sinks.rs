@@ -1,5 +1,6 @@
 //! Several sinks over one log: each has its own events and its own troubles.
 
+mod away;
 mod blocked;
 mod filters;
 

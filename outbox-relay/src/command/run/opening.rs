@@ -1,6 +1,8 @@
 //! What a relay finds in the database before it publishes: which of its sinks are new, and cursors
 //! whose sink it does not know.
 
+use std::collections::HashSet;
+
 use crate::{
     command::{
         Failure, FailureKind,
@@ -11,11 +13,12 @@ use crate::{
     log::known::{self, KnownSink},
 };
 
-/// Tells each new sink, and each sink that has cursors and is not configured.
+/// Tells each new sink, and each sink that has cursors and is not configured. Returns the names of those
+/// that have cursors.
 ///
 /// # Errors
 /// Exit code 2 when a new sink may be a renamed one; 3 when the database does not say.
-pub(super) async fn look(config: &Config) -> Result<(), Failure> {
+pub(super) async fn look(config: &Config) -> Result<HashSet<String>, Failure> {
     let failed = |error: sqlx::Error| Failure::new(FailureKind::Database, anyhow::anyhow!(trouble::explain(&error)));
     let mut session = config.database.session().await.map_err(failed)?;
     let known = known::list(&mut session).await.map_err(failed)?;
@@ -33,7 +36,7 @@ pub(super) async fn look(config: &Config) -> Result<(), Failure> {
         .iter()
         .filter(|sink| newcomers.unconfigured.contains(&sink.name.as_str()));
     unconfigured.for_each(tell);
-    Ok(())
+    Ok(known.into_iter().map(|sink| sink.name).collect())
 }
 
 /// One line for a sink that has cursors and is not configured.
