@@ -29,11 +29,14 @@ mod writers;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::Instant;
 
-use crate::ledger::{Summary, Violation, check};
+use crate::{
+    ledger::{Summary, Violation, check},
+    until,
+};
 use books::Books;
 use mischief::Mischief;
 use plan::Plan;
@@ -112,6 +115,14 @@ pub async fn run(settings: &Settings, tell: impl Fn(&str)) -> Result<Report> {
     } else {
         tokio::time::sleep_until(end).await;
     }
+    until("everything to be planted", async || {
+        ensure!(
+            !sources.wait_to_plant(),
+            "some faults wait for messages that they can be done to"
+        );
+        Ok(())
+    })
+    .await?;
     writers.stop().await;
     tell("the writers have ended; healing");
     mischief.heal().await?;

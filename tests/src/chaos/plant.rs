@@ -70,6 +70,11 @@ impl Plants {
         self.left().contains(&Plant::Double)
     }
 
+    /// Whether some wait for messages that lend themselves to it.
+    pub(super) fn wait(&self) -> bool {
+        self.left().iter().any(|plant| *plant != Plant::Double)
+    }
+
     /// Does at most one of them to the records of an invocation.
     pub(super) fn apply(&self, books: &Books, records: &mut Vec<Value>) {
         let mut left = self.left();

@@ -47,6 +47,7 @@ pub(super) struct Sources {
     tasks: JoinSet<Logs>,
     stop: CancellationToken,
     pub(super) processes: Processes,
+    plants: Arc<Plants>,
 }
 
 struct Source {
@@ -88,7 +89,17 @@ impl Sources {
                 tasks.spawn(source.run(stop.clone()));
             }
         }
-        Self { tasks, stop, processes }
+        Self {
+            tasks,
+            stop,
+            processes,
+            plants,
+        }
+    }
+
+    /// Whether faults are still to be planted that no batch has lent itself to.
+    pub(super) fn wait_to_plant(&self) -> bool {
+        self.plants.wait()
     }
 
     /// Ends all functions; their logs.

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use system_tests::{Bucket, Fault, Message, Moment, Queue, RelayCommand, Request, Topic, until};
+use system_tests::{AwsProxy, Bucket, Fault, Message, Moment, Queue, Relay, RelayCommand, Request, Topic, until};
 
 use super::scene::{Scene, times_sent};
 
@@ -200,6 +200,51 @@ async fn killed_while_the_data_is_stored_it_loses_nothing() {
     let messages = queue.take(1).await.unwrap();
     assert_eq!(messages[0].attributes["ce-id"], large);
     referred(&bucket, &messages[0]).await;
+}
+
+#[tokio::test]
+async fn stopped_between_the_data_and_its_message_for_longer_than_its_lease_it_sends_no_message() {
+    let scene = Scene::new().await;
+    let queue = Queue::fifo(&scene.stack).await.unwrap();
+    let bucket = Bucket::create(&scene.stack).await.unwrap();
+    let lines = format!(
+        "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
+        queue.name, bucket.name
+    );
+    let sleeper = scene.relay(&lines).await;
+    let gate = scene.proxy.hold(1, Moment::BeforeReply, Request::is_store);
+    let large = scene.enqueue_large(Some("k"), 20_000).await;
+    let last = scene.database.enqueue(Some("k")).await.unwrap();
+    gate.reached(1).await.unwrap();
+    sleeper.pause().unwrap();
+    gate.release();
+    let stored = bucket.keys().await.unwrap();
+    assert_eq!(stored.len(), 1, "the data is there, and the relay does not know yet");
+    assert!(scene.proxy.sends().is_empty());
+
+    let own = AwsProxy::start(&scene.stack).await.unwrap();
+    let heir = scene.config(&lines).env("AWS_ENDPOINT_URL", &own.endpoint);
+    let heir = Relay::start(&heir).await.unwrap();
+    let messages = queue.take(2).await.unwrap();
+    let come: Vec<&String> = messages.iter().map(|message| &message.attributes["ce-id"]).collect();
+    assert_eq!(come, [&large, &last]);
+    assert_eq!(referred(&bucket, &messages[0]).await.len(), 20_002);
+    scene.settled().await;
+
+    sleeper.go_on().unwrap();
+    sleeper.said("it joins anew").await.unwrap();
+    assert_eq!(heir.stop().await.unwrap().code, Some(0));
+    // It has all shards again, so whatever it had in memory has been looked at.
+    let next = scene.database.enqueue(Some("k")).await.unwrap();
+    assert_eq!(queue.take(1).await.unwrap()[0].attributes["ce-id"], next);
+    scene.settled().await;
+    assert_eq!(
+        times_sent(&scene.proxy, &[large, last, next]),
+        [0, 0, 1],
+        "it sent nothing that was no longer its own"
+    );
+    assert_eq!(bucket.keys().await.unwrap(), stored, "the same object");
+    assert_eq!(queue.depth().await.unwrap(), 0);
 }
 
 /// Waits until these classes, and no others, are parked, in the order of the log.
