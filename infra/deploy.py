@@ -5,6 +5,7 @@ Needs boto3 (`$ONCEBOX_PYTHON` inside the local stack has it) and the SDK's usua
 AWS_ENDPOINT_URL, AWS_REGION, credentials.
 
     deploy.py deploy --prefix P --functions-dir DIR [--parameter K=V …] [--bucket B] [--json]
+    deploy.py deploy … --template FILE --function NAME …     # a template and functions of your own
     deploy.py delete --prefix P [--with-data] [--json]
 
 Exit codes: 0 done, or nothing to do; 1 it failed, with the resource and its reason on
@@ -37,7 +38,9 @@ def main() -> int:
 
 
 def _deploy(clients: Clients, arguments: argparse.Namespace) -> int:
-    release = Release(arguments.functions_dir)
+    if bool(arguments.template) != bool(arguments.function):
+        raise DeployError("--template and --function go together: a template, and the functions that it describes")
+    release = Release(arguments.functions_dir, arguments.template, arguments.function)
     bucket = arguments.bucket or clients.default_bucket()
     release.upload(clients, bucket)
     parameters = dict(arguments.parameter) | {
@@ -74,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     deploy = commands.add_parser("deploy", help="create the stack, or bring it up to date")
     deploy.set_defaults(do=_deploy)
     deploy.add_argument("--functions-dir", type=Path, required=True, help="folder with the functions' binaries")
+    deploy.add_argument("--template", type=Path, help="instead of the demonstration's: gets Prefix, CodeBucket, CodeVersion")
+    deploy.add_argument("--function", action="append", metavar="NAME", help="a function of it: CodeVersion/NAME.zip in CodeBucket")
     deploy.add_argument("--parameter", type=_key_and_value, action="append", default=[], metavar="K=V")
     deploy.add_argument("--bucket", help="for templates and code (default: one for the account and region)")
     delete = commands.add_parser("delete", help="delete the stack; its tables stay")

@@ -1,4 +1,4 @@
-"""A release: three binaries and the nested templates, in one folder named by their content."""
+"""A release: binaries and the templates that are nested, in one folder named by their content."""
 
 from __future__ import annotations
 
@@ -23,15 +23,20 @@ COMPLETE = "complete"
 
 
 class Release:
-    """Reads the files at once, so that what is hashed is what is uploaded."""
+    """Reads the files at once, so that what is hashed is what is uploaded.
 
-    def __init__(self, functions_dir: Path) -> None:
-        missing = [name for name in FUNCTIONS if not (functions_dir / name).is_file()]
+    Without a template it is the demonstration's: its three functions and nested templates. A template
+    of somebody's own comes with the names of its functions and nests none of ours.
+    """
+
+    def __init__(self, functions_dir: Path, template: Path | None = None, functions: list[str] | None = None) -> None:
+        binaries = {name: _binary(functions_dir, name) for name in functions or FUNCTIONS}
+        missing = [name for name, binary in binaries.items() if binary is None]
         if missing:
             raise DeployError(f"{functions_dir} lacks {', '.join(missing)}: build the functions first")
-        self._binaries = {name: (functions_dir / name).read_bytes() for name in FUNCTIONS}
-        self._nested = {name: (TEMPLATES / name).read_bytes() for name in NESTED}
-        self.root_template = (TEMPLATES / "app.yaml").read_text()
+        self._binaries = {name: binary.read_bytes() for name, binary in binaries.items()}
+        self._nested = {} if template else {name: (TEMPLATES / name).read_bytes() for name in NESTED}
+        self.root_template = _text(template or TEMPLATES / "app.yaml")
         digest = hashlib.sha256(FORMAT)
         for name, content in sorted((self._binaries | self._nested).items()):
             digest.update(f"{name} {len(content)} ".encode() + content)
@@ -50,6 +55,19 @@ class Release:
             clients.s3.put_object(Bucket=bucket, Key=f"{self.version}/{name}.zip", Body=zipped)
         clients.s3.put_object(Bucket=bucket, Key=f"{self.version}/{COMPLETE}", Body=b"")
         print(f"deploy: uploaded {self.version} ({time.monotonic() - started:.1f} s)", file=sys.stderr, flush=True)
+
+
+def _binary(functions_dir: Path, name: str) -> Path | None:
+    """As cargo leaves it (`NAME`) or as `cargo lambda` does (`NAME/bootstrap`)."""
+    places = (functions_dir / name, functions_dir / name / "bootstrap")
+    return next((place for place in places if place.is_file()), None)
+
+
+def _text(template: Path) -> str:
+    try:
+        return template.read_text()
+    except OSError as error:
+        raise DeployError(f"cannot read the template {template}: {error.strerror}") from error
 
 
 def _zip(binary: bytes) -> bytes:

@@ -83,6 +83,11 @@ mod time;
 mod traces;
 mod unknown_type;
 
+/// The examples of the guide to the modes are compiled with those of the documentation here.
+#[cfg(all(doctest, feature = "dynamodb", feature = "postgres"))]
+#[doc = include_str!("../../../docs/effect-modes.md")]
+mod effect_modes {}
+
 pub use batch::{BatchError, Consumer};
 pub use builder::ConsumerBuilder;
 pub use failure::{HandlerError, Reason};

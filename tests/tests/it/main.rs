@@ -8,6 +8,7 @@ mod collector;
 mod command;
 mod container;
 mod functions;
+mod guide;
 mod log;
 mod operator;
 mod pipeline;
