@@ -3,7 +3,7 @@
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use oncebox_command::with_exit_codes;
 
-use crate::{failure::Failure, gap, record};
+use crate::{failure::Failure, gap, outbox, record};
 
 /// What the exit codes of a command mean that says nothing of its own.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 it could not be done, and nothing was changed; 2 wrong usage; 3 the table \
@@ -29,6 +29,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Show how far a consumer with a gap guard has come within a key, or pass by an event that is lost.
     Gap(gap::Arguments),
+    /// Show what handlers have emitted and nobody has sent yet, or send it.
+    Outbox(outbox::Arguments),
     /// Show the dedupe records of events.
     Record(record::Arguments),
 }
@@ -47,6 +49,7 @@ fn tree() -> clap::Command {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Gap(arguments) => gap::run(arguments).await,
+        Command::Outbox(arguments) => outbox::run(arguments).await,
         Command::Record(arguments) => record::run(arguments).await,
     }
 }
@@ -65,7 +68,7 @@ mod tests {
     #[test]
     fn each_command_says_what_it_does_what_its_options_mean_and_what_its_exit_codes_are() {
         let leaves = leaves(&tree());
-        assert!(leaves.len() >= 3, "{}", leaves.len());
+        assert!(leaves.len() >= 5, "{}", leaves.len());
         for mut command in leaves {
             let name = command.get_name().to_owned();
             let help = command.render_long_help().to_string();

@@ -1,4 +1,5 @@
-//! Looks at and mends what consumers keep in DynamoDB: watermarks and dedupe records.
+//! Looks at and mends what consumers keep in DynamoDB: watermarks, dedupe records and what
+//! handlers have emitted.
 //!
 //! Exit codes and names of JSON fields are documented in docs/OPERATIONS.md and do not change within a major
 //! version. No command shows a payload.
@@ -6,6 +7,7 @@
 mod arguments;
 mod failure;
 mod gap;
+mod outbox;
 mod output;
 mod record;
 mod tables;

@@ -3,13 +3,18 @@
 //! Nothing here shows a payload.
 
 mod gap;
+mod outbox;
 mod record;
 
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 
-pub use self::{gap::KeyStanding, record::RecordStanding};
+pub use self::{
+    gap::KeyStanding,
+    outbox::{EmittedEvent, OutboxOperator, OutboxStanding, ParcelStanding},
+    record::RecordStanding,
+};
 use crate::dynamodb::{
     Key,
     store::{Item, ItemKey, Store, Transacted, Write},

@@ -38,7 +38,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-pub use self::new_event::NewEvent;
 pub(crate) use self::{
     emit::Emitter,
     letter::Letter,
@@ -48,6 +47,12 @@ pub(crate) use self::{
     posting::Posting,
     target::Target,
 };
+pub use self::{new_event::NewEvent, sweep::SweepReport};
+#[cfg(feature = "operator")]
+pub(crate) use self::{
+    parcel::{Parcel, SHARDS, partition},
+    sweep::Extent,
+};
 use crate::dynamodb::store::Store;
 
 /// A consumer's outbox.
@@ -55,7 +60,7 @@ pub(crate) struct Outbox {
     pub(crate) consumer: String,
     pub(crate) table: String,
     pub(crate) targets: HashMap<String, Target>,
-    store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     post: Arc<dyn Post>,
     sweeps: Mutex<sweep::Sweeps>,
 }

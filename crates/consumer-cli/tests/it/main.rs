@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
 mod gap;
+mod outbox;
 mod record;
 mod scene;

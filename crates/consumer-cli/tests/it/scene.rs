@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::{
     types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType},
 };
 use oncebox_consumer::{
-    Consumer, DynamoDbDedupe, Effects, GapGuard, HandlerError, Invocation, Key, LeaseContext, Outcome, RetryDelay,
-    leased, transactional,
+    Consumer, ConsumerBuilder, DynamoDbDedupe, Effects, GapGuard, HandlerError, Invocation, Key, LeaseContext, Outcome,
+    RetryDelay, leased, transactional,
 };
 use oncebox_envelope::{Envelope, Event};
 use schemars::JsonSchema;
@@ -23,8 +23,8 @@ pub(crate) const CONSUMER: &str = "cli-test";
 pub(crate) const CANARY: &str = "canary-93417";
 
 #[derive(Serialize, Deserialize, JsonSchema)]
-struct Ping {
-    note: String,
+pub(crate) struct Ping {
+    pub(crate) note: String,
 }
 
 impl Event for Ping {
@@ -93,12 +93,16 @@ impl Scene {
         create.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
     }
 
+    /// For a consumer whose effects are counted.
+    pub(crate) fn builder(&self) -> ConsumerBuilder {
+        Consumer::builder(CONSUMER).table("effects", &self.effects)
+    }
+
     /// A consumer that counts, behind a gap guard.
     pub(crate) fn consumer(&self) -> Consumer {
-        Consumer::builder(CONSUMER)
+        self.builder()
             .on::<Ping, _>(transactional(count))
             .dedupe(DynamoDbDedupe::new(self.client.clone(), &self.dedupe))
-            .table("effects", &self.effects)
             .retry_delay(RetryDelay::QueueDefault)
             .gap_guard(GapGuard::from_one())
             .build()
@@ -120,9 +124,14 @@ impl Scene {
 
     /// Runs the binary to its end, without a terminal.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Printed {
+        Self::run_on(&self.dedupe, arguments).await
+    }
+
+    /// The same, on this table.
+    pub(crate) async fn run_on(table: &str, arguments: &[&str]) -> Printed {
         let output = Command::new(env!("CARGO_BIN_EXE_oncebox-consumer"))
             .args(arguments)
-            .args(["--consumer", CONSUMER, "--table", &self.dedupe])
+            .args(["--consumer", CONSUMER, "--table", table])
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();

@@ -39,14 +39,23 @@ struct Sent {
     failure: Option<String>,
 }
 
+/// What became of parcels that were to be sent.
+#[derive(Default)]
+pub(super) struct Drained {
+    /// What has arrived.
+    pub(super) sent: HashSet<EventId>,
+    /// The places where something is left, or may be.
+    pub(super) left: Vec<ItemKey>,
+    /// The last failure, where something is left.
+    pub(super) failure: Option<String>,
+}
+
 impl Outbox {
     /// Sends what lies in the parcels at `places` and takes it out of them, by `until` at the latest.
     ///
-    /// Returns the places where something is left, or may be.
-    ///
     /// # Cancel safety
     /// Dropped before it ends, letters may have been sent that are still stored; they are sent again.
-    pub(super) async fn drain(&self, mut places: Vec<ItemKey>, until: Instant) -> Vec<ItemKey> {
+    pub(super) async fn drain(&self, mut places: Vec<ItemKey>, until: Instant) -> Drained {
         let mut sent = Sent::default();
         let mut pause = FIRST_PAUSE;
         for round in 0..ROUNDS {
@@ -82,7 +91,8 @@ impl Outbox {
             left.extend(self.take_out(&parcels, &sent.ids, until).await);
             places = left;
         }
-        if let Some(failure) = sent.failure.filter(|_| !places.is_empty()) {
+        let failure = sent.failure.filter(|_| !places.is_empty());
+        if let Some(failure) = &failure {
             tracing::warn!(
                 consumer = self.consumer,
                 parcels = places.len(),
@@ -90,7 +100,11 @@ impl Outbox {
                 "emitted events were not sent yet; they stay in the outbox"
             );
         }
-        places
+        Drained {
+            sent: sent.ids,
+            left: places,
+            failure,
+        }
     }
 
     /// Sends what has not been sent: of an ordered parcel one letter after the other, up to the first that fails.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
 use oncebox_envelope::{EventId, RawEnvelope, wire};
 
 use super::target::Target;
@@ -12,6 +13,9 @@ use super::target::Target;
 pub(crate) struct Letter {
     pub(crate) to: Target,
     pub(crate) id: EventId,
+    pub(crate) event_type: String,
+    /// When it was emitted, by the clock of who did.
+    pub(crate) time: Timestamp,
     /// The message group.
     pub(crate) group: String,
     pub(crate) attributes: Vec<(&'static str, String)>,
@@ -25,6 +29,8 @@ impl Letter {
     pub(crate) fn new(to: Target, envelope: &RawEnvelope) -> Self {
         Self {
             id: envelope.id,
+            event_type: envelope.event_type.to_string(),
+            time: envelope.time,
             group: wire::group(envelope, to.is_fifo()),
             attributes: wire::attributes(envelope),
             body: wire::body(envelope),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::letter::Letter;
+use super::{letter::Letter, sweep::QUIET};
 use crate::dynamodb::{
     Attribute, Condition, Key, size_bytes,
     store::{Change, Changes, Item, ItemKey, Write},
@@ -15,7 +15,7 @@ use crate::dynamodb::{
 /// "Quotas").
 pub(crate) const MAX_PARCEL_BYTES: usize = 350_000;
 /// Partitions that a consumer's parcels are spread over, for the writes that one of them can take.
-pub(super) const SHARDS: u8 = 4;
+pub(crate) const SHARDS: u8 = 4;
 
 const LETTERS: &str = "letters";
 const OWN: &str = "own";
@@ -49,7 +49,7 @@ pub(super) fn new_place() -> (u8, String) {
     (id.as_bytes()[0] % SHARDS, format!("std#{id}"))
 }
 
-pub(super) fn partition(table: &str, consumer: &str, shard: u8) -> ItemKey {
+pub(crate) fn partition(table: &str, consumer: &str, shard: u8) -> ItemKey {
     ItemKey::new(table, Key::new("pk", format!("{consumer}#{shard}")))
 }
 
@@ -88,7 +88,7 @@ fn list(letters: &[Letter]) -> Attribute {
 
 impl Parcel {
     /// `None` when it is none that this version can read.
-    pub(super) fn read(item: &Item) -> Option<Self> {
+    pub(crate) fn read(item: &Item) -> Option<Self> {
         let text = |name: &str| item.get(name)?.as_s().ok();
         let letters = item.get(LETTERS)?.as_l().ok()?;
         Some(Self {
@@ -100,8 +100,15 @@ impl Parcel {
         })
     }
 
+    /// Whether it was added to so lately that who did may be about to send it. One from the future is not young: the
+    /// clocks disagree, and sending twice is better than waiting for it.
+    pub(crate) fn is_young(&self, now: Timestamp) -> bool {
+        let age_ms = now.as_millisecond().saturating_sub(self.at);
+        age_ms.unsigned_abs() < u64::try_from(QUIET.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Whether its letters are sent one after the other.
-    pub(super) fn is_ordered(&self) -> bool {
+    pub(crate) fn is_ordered(&self) -> bool {
         self.sk.starts_with("fifo#")
     }
 

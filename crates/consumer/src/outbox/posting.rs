@@ -76,11 +76,11 @@ impl<'a> Posting<'a> {
                 state.is_over
             };
             if !places.is_empty() {
-                let left = self
+                let drained = self
                     .outbox
                     .drain(std::mem::take(&mut places), self.budget.settle_until)
                     .await;
-                self.outbox.leave(left);
+                self.outbox.leave(drained.left);
             } else if is_over {
                 break;
             } else {

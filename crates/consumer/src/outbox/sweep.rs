@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::{
     Outbox,
+    letter::Letter,
     parcel::{Parcel, SHARDS, partition, place},
 };
 use crate::{
@@ -52,11 +53,43 @@ impl Sweeps {
 
 /// How much an invocation sweeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(crate) enum Extent {
     /// One page of each shard: the invocation has other work to do.
     Page,
     /// Everything.
     All,
+}
+
+/// What a sweep came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SweepReport {
+    /// Events that have arrived where they go.
+    pub sent: usize,
+    /// Parcels that could not be sent, or not whole.
+    pub left: usize,
+    /// Parcels that were added to in the last ten seconds, and left to who is about to send them.
+    pub young: usize,
+    /// Parcels that this version cannot read, and leaves alone.
+    pub unreadable: usize,
+    /// When the oldest of the events was emitted that are still there, by the clock of who did.
+    pub oldest: Option<Timestamp>,
+    /// The last failure.
+    pub error: Option<String>,
+    /// Whether the whole outbox was looked at.
+    pub is_complete: bool,
+}
+
+impl SweepReport {
+    /// Whether nothing is left that a later sweep could send.
+    fn is_done(&self) -> bool {
+        self.is_complete && self.left == 0 && self.young == 0
+    }
+
+    fn still_there<'a>(&mut self, letters: impl Iterator<Item = &'a Letter>) {
+        let times = letters.map(|letter| letter.time);
+        self.oldest = self.oldest.into_iter().chain(times).min();
+    }
 }
 
 impl Outbox {
@@ -77,47 +110,64 @@ impl Outbox {
         sweeps.left.extend(places.into_iter().take(room));
     }
 
-    /// Sweeps if it is time, or `is_forced`.
-    pub(super) async fn sweep_if_due(&self, extent: Extent, until: Instant) {
+    /// Sweeps if it is time; all of it in any case.
+    pub(super) async fn sweep_if_due(&self, extent: Extent, until: Instant) -> Option<SweepReport> {
         {
             let mut sweeps = self.sweeps();
             if extent == Extent::Page && !sweeps.is_due(time::now()) {
-                return;
+                return None;
             }
             // Others need not begin one meanwhile.
             sweeps.last = Some(time::now());
             sweeps.is_wanted = false;
         }
-        let mut is_done = true;
-        for shard in 0..SHARDS {
-            is_done &= self.sweep(shard, extent, until).await;
-        }
-        if !is_done {
+        let report = self.sweep(extent, until).await;
+        if !report.is_done() {
             self.want_sweep();
         }
+        Some(report)
     }
 
-    /// Whether nothing is left in the shard.
-    async fn sweep(&self, shard: u8, extent: Extent, until: Instant) -> bool {
+    /// Sends what is left, by `until` at the latest.
+    ///
+    /// # Cancel safety
+    /// What was not sent stays in the outbox.
+    pub(crate) async fn sweep(&self, extent: Extent, until: Instant) -> SweepReport {
+        let mut report = SweepReport {
+            is_complete: true,
+            ..SweepReport::default()
+        };
+        for shard in 0..SHARDS {
+            report.is_complete &= self.sweep_shard(shard, extent, until, &mut report).await;
+        }
+        report
+    }
+
+    /// Returns whether the whole shard was looked at.
+    async fn sweep_shard(&self, shard: u8, extent: Extent, until: Instant, report: &mut SweepReport) -> bool {
         let partition = partition(&self.table, &self.consumer, shard);
         let mut after: Option<Item> = None;
-        let mut is_done = true;
         loop {
             let page = match timeout_at(until, self.store.query(&partition, after.as_ref(), PAGE)).await {
                 Ok(Ok(page)) => page,
                 Ok(Err(why)) => {
                     tracing::warn!(consumer = self.consumer, error = why, "the outbox could not be swept");
+                    report.error = Some(format!("the outbox could not be read: {why}"));
                     return false;
                 }
                 Err(_) => return false,
             };
             let now = time::wall();
-            let (mut places, mut young) = (Vec::new(), 0);
+            let mut parcels = Vec::new();
             for item in &page.items {
                 match Parcel::read(item) {
-                    Some(parcel) if is_young(&parcel, now) => young += 1,
-                    Some(parcel) => places.push(place(&self.table, &self.consumer, shard, &parcel.sk)),
+                    Some(parcel) if parcel.is_young(now) => {
+                        report.young += 1;
+                        report.still_there(parcel.letters.iter());
+                    }
+                    Some(parcel) => parcels.push((place(&self.table, &self.consumer, shard, &parcel.sk), parcel)),
                     None => {
+                        report.unreadable += 1;
                         tracing::error!(
                             consumer = self.consumer,
                             "a parcel of the outbox is not one that this version can read; it is left alone"
@@ -125,25 +175,25 @@ impl Outbox {
                     }
                 }
             }
-            is_done &= young == 0;
-            if !places.is_empty() {
-                is_done &= self.drain(places, until).await.is_empty();
+            if !parcels.is_empty() {
+                let places = parcels.iter().map(|(place, _)| place.clone()).collect();
+                let drained = self.drain(places, until).await;
+                report.sent += drained.sent.len();
+                report.left += drained.left.len();
+                report.error = drained.failure.or(report.error.take());
+                let left = parcels.iter().filter(|(place, _)| drained.left.contains(place));
+                let letters = left.flat_map(|(_, parcel)| &parcel.letters);
+                report.still_there(letters.filter(|letter| !drained.sent.contains(&letter.id)));
             }
             after = page.next;
             if after.is_none() {
-                return is_done;
+                return true;
             }
             if extent == Extent::Page || time::now() >= until {
                 return false;
             }
         }
     }
-}
-
-/// One from the future is not young: the clocks disagree, and sending twice is better than waiting for it.
-fn is_young(parcel: &Parcel, now: Timestamp) -> bool {
-    let age_ms = now.as_millisecond().saturating_sub(parcel.at);
-    age_ms.unsigned_abs() < u64::try_from(QUIET.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
