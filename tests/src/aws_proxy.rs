@@ -17,7 +17,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use anyhow::Result;
 use tokio::task::JoinSet;
 
-use crate::Stack;
+use crate::{Stack, rights::Calls};
 use record::Record;
 use server::Inner;
 
@@ -97,6 +97,12 @@ impl AwsProxy {
     #[must_use]
     pub fn sends(&self) -> Vec<Send> {
         self.inner.record().sends.clone()
+    }
+
+    /// Which calls were made, whatever came of them, and which rights they ask for.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.inner.record().calls.clone()
     }
 
     /// The FIFO groups that were seen with two requests in flight at once; must be none.

@@ -237,6 +237,12 @@ impl Function {
         Ok((status.code(), answer))
     }
 
+    /// Whether it has asked for work.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.api.is_asked()
+    }
+
     /// The lines that it has printed.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

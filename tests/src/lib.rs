@@ -10,7 +10,7 @@
 //! [`Bus`] (where events start and end), [`Relay`] (its process, to be started and killed),
 //! [`RelayCommand`] (its other subcommands), [`AwsProxy`] (faults
 //! between a process and AWS), [`Function`] (a function's process under a Runtime API of ours),
-//! [`ledger`] (whether the promises were kept), [`demo`] (the demonstration) and [`chaos`] (faults
+//! [`ledger`] (whether the promises were kept), [`rights`] (what a process asks AWS for, and what its role gives), [`demo`] (the demonstration) and [`chaos`] (faults
 //! on all parts at once), made of the same parts.
 
 mod aws_proxy;
@@ -33,6 +33,7 @@ mod queue;
 mod relay;
 mod relay_command;
 mod relay_config;
+pub mod rights;
 mod server;
 pub mod simulation;
 mod stack;

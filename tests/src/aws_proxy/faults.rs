@@ -24,6 +24,8 @@ pub enum Fault {
     AccessDenied,
     /// Refused with this status and code; not applied.
     Refused(u16, &'static str),
+    /// As `Refused`, and the message quotes the request's body, as validation errors of AWS do; not applied.
+    Quoted(u16, &'static str),
     /// Answered with 200; the chosen entries are `Failed` and not applied.
     FailEntries(Chosen),
     /// Answered with 200; the chosen entries are not applied and not mentioned (an EventBridge entry is
@@ -95,16 +97,27 @@ impl fmt::Debug for Chosen {
 
 /// An error in the protocol that the request speaks.
 pub(super) fn error(request: &Request, status: u16, code: &str) -> Response {
-    const WHY: &str = "a test asked for this";
+    error_that_says(request, status, code, "a test asked for this")
+}
+
+/// An error whose message quotes the request.
+pub(super) fn quoting(request: &Request, status: u16, code: &str) -> Response {
+    let body = String::from_utf8_lossy(&request.bytes);
+    let quoted = format!("1 validation error detected: Value '{body}' at 'entries' failed to satisfy constraint");
+    error_that_says(request, status, code, &quoted)
+}
+
+fn error_that_says(request: &Request, status: u16, code: &str, why: &str) -> Response {
     if request.is_query {
         let fault = if status < 500 { "Sender" } else { "Receiver" };
         let body = format!(
             "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error><Type>{fault}</Type>\
-             <Code>{code}</Code><Message>{WHY}</Message></Error></ErrorResponse>"
+             <Code>{code}</Code><Message>{}</Message></Error></ErrorResponse>",
+            why.replace('&', "&amp;").replace('<', "&lt;")
         );
         return xml_answer(status, body);
     }
-    let body = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": WHY });
+    let body = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": why });
     json_answer(status, &body)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Entry;
+use crate::rights::Calls;
 
 /// One request that hands over messages.
 #[derive(Debug, Clone)]
@@ -18,6 +19,7 @@ pub(super) struct Record {
     pub(super) sends: Vec<Send>,
     pub(super) taken: Vec<Entry>,
     pub(super) overlapping_groups: Vec<String>,
+    pub(super) calls: Calls,
     in_flight: HashMap<(String, String), usize>,
 }
 

@@ -19,10 +19,10 @@ pub struct Request {
     pub(super) sending: Option<Sending>,
     /// Whether it speaks the query protocol, and so wants its errors in XML.
     pub(super) is_query: bool,
-    pub(super) method: Method,
-    pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
-    pub(super) bytes: Bytes,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Bytes,
 }
 
 /// One message that a request hands over.

@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{
     Entry, Fault, Moment, Request, Rule,
-    faults::{error, json_answer},
+    faults::{error, json_answer, quoting},
     gate::Decision,
     record::Record,
     sending::Verdict,
@@ -52,6 +52,7 @@ impl Inner {
     /// Does what the rules say. Runs to its end even when the caller is gone: what a killed process
     /// had handed over may still arrive.
     async fn handle(&self, request: Request) -> Answer {
+        self.record().calls.add(&request);
         let send = request.is_send().then(|| self.record().begin(&request.entries));
         let done = self.carry_out(&request, send).await;
         if let Some(send) = send {
@@ -78,6 +79,7 @@ impl Inner {
             Fault::Throttled => error(request, 400, "RequestThrottled"),
             Fault::AccessDenied => error(request, 403, "AccessDeniedException"),
             Fault::Refused(status, code) => error(request, status, code),
+            Fault::Quoted(status, code) => quoting(request, status, code),
             Fault::FailEntries(chosen) => {
                 self.forward_without(request, send, |entry| chosen.has(entry), Verdict::Failed)
                     .await?

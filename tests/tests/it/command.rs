@@ -1,8 +1,8 @@
 //! The subcommands of `outbox-relay`: the real binary on a real database.
 
 mod check;
-mod check_functions;
-mod configured;
+pub(crate) mod check_functions;
+pub(crate) mod configured;
 mod cursor;
 mod hostile;
 mod moving;

@@ -16,6 +16,7 @@ mod promises;
 mod relay;
 mod relays;
 mod retention;
+mod rights;
 mod road;
 mod simulation;
 mod sinks;

@@ -16,7 +16,7 @@ use super::{
 const EMPTY_ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// A function that consumes a queue; the stack is thrown away with it.
-async fn function(
+pub(crate) async fn function(
     scene: &Configured,
     queue: &Queue,
     timeout_secs: i32,
@@ -57,7 +57,7 @@ async fn set(scene: &Configured, queue: &Queue, name: QueueAttributeName, value:
     set.attributes(name, value).send().await.unwrap();
 }
 
-async fn queue_with_dead_letters(scene: &Configured, max_receive_count: u32) -> (Queue, Queue) {
+pub(crate) async fn queue_with_dead_letters(scene: &Configured, max_receive_count: u32) -> (Queue, Queue) {
     let stack = &scene.scene.stack;
     let (queue, dead) = (
         Queue::standard(stack).await.unwrap(),

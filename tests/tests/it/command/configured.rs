@@ -9,27 +9,27 @@ use tempfile::NamedTempFile;
 use super::scene::Scene;
 
 /// The sink's name in every test here.
-pub(super) const SINK: &str = "all";
+pub(crate) const SINK: &str = "all";
 
-pub(super) struct Configured {
-    pub(super) scene: Scene,
-    pub(super) proxy: AwsProxy,
+pub(crate) struct Configured {
+    pub(crate) scene: Scene,
+    pub(crate) proxy: AwsProxy,
 }
 
 impl Configured {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let scene = Scene::new().await;
         let proxy = AwsProxy::start(&scene.stack).await.unwrap();
         Self { scene, proxy }
     }
 
     /// A configuration with one sink, whose target and whatever else it has stands in `lines`.
-    pub(super) fn file(&self, matching: &str, lines: &str) -> NamedTempFile {
+    pub(crate) fn file(&self, matching: &str, lines: &str) -> NamedTempFile {
         written(&RelayConfig::new(&self.scene.database).sink_table(SINK, matching, lines))
     }
 
     /// A command of this database and proxy with a configuration.
-    pub(super) fn command(&self, file: &NamedTempFile, arguments: &[&str]) -> RelayCommand {
+    pub(crate) fn command(&self, file: &NamedTempFile, arguments: &[&str]) -> RelayCommand {
         let config = file.path().to_str().unwrap();
         RelayCommand::new(arguments)
             .arg("--config")
@@ -39,28 +39,28 @@ impl Configured {
     }
 
     /// Runs `replay --sink all` with these arguments, without asking; it has to succeed.
-    pub(super) async fn replayed(&self, file: &NamedTempFile, arguments: &[&str]) -> Value {
+    pub(crate) async fn replayed(&self, file: &NamedTempFile, arguments: &[&str]) -> Value {
         self.replay(file, arguments).arg("--yes").json().await.unwrap()
     }
 
-    pub(super) fn replay(&self, file: &NamedTempFile, arguments: &[&str]) -> RelayCommand {
+    pub(crate) fn replay(&self, file: &NamedTempFile, arguments: &[&str]) -> RelayCommand {
         let fixed = ["replay", "--sink", SINK, "--rate", "0"];
         self.command(file, &[&fixed, arguments].concat())
     }
 
     /// The ids that targets took, in their order, copies included.
-    pub(super) fn taken_ids(&self) -> Vec<String> {
+    pub(crate) fn taken_ids(&self) -> Vec<String> {
         self.proxy.taken().into_iter().map(|entry| entry.event_id).collect()
     }
 
     /// The sequences of a key that targets took, in their order, copies included.
-    pub(super) fn sequences(&self, key: &str) -> Vec<i64> {
+    pub(crate) fn sequences(&self, key: &str) -> Vec<i64> {
         let of_key = |entry: &Entry| (entry.key.as_deref() == Some(key)).then_some(entry.sequence)?;
         self.proxy.taken().iter().filter_map(of_key).collect()
     }
 }
 
-pub(super) fn written(config: &RelayConfig) -> NamedTempFile {
+pub(crate) fn written(config: &RelayConfig) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(config.toml().as_bytes()).unwrap();
     file

@@ -7,9 +7,9 @@ use system_tests::{Database, Printed, RelayCommand, Stack};
 /// What every parked event's data holds, and no output but that of `show --data` may.
 pub(super) const CANARY: &str = "canary-7f3a";
 
-pub(super) struct Scene {
-    pub(super) stack: Stack,
-    pub(super) database: Database,
+pub(crate) struct Scene {
+    pub(crate) stack: Stack,
+    pub(crate) database: Database,
 }
 
 impl Scene {

@@ -1,0 +1,98 @@
+//! The policies of people: what the commands ask for that they run.
+
+use std::process::Stdio;
+
+use system_tests::{
+    Bucket, Bus, EVERYTHING, Tables, Topic, binary,
+    rights::{Explained, Roles},
+};
+use tokio::process::Command;
+
+use super::{
+    assert_calls, assert_fits,
+    operations::{CHECK, CONSUMER_COMMANDS},
+};
+use crate::command::{
+    check_functions::{function, queue_with_dead_letters},
+    configured::Configured,
+};
+
+const NOTHING: &[Explained] = &[];
+
+#[tokio::test]
+async fn the_policy_for_checks_gives_what_a_check_asks_for_and_no_more() {
+    let scene = Configured::new().await;
+    let stack = &scene.scene.stack;
+    let (queue, dead) = queue_with_dead_letters(&scene, 5).await;
+    let name = function(&scene, &queue, 10, true, &[]).await;
+    let topic = Topic::standard(stack).await.unwrap();
+    topic.subscribe(&queue).await.unwrap();
+    let bus = Bus::to_queue(stack, "{\"source\": [{\"prefix\": \"/\"}]}", &queue)
+        .await
+        .unwrap();
+    let bucket = Bucket::create(stack).await.unwrap();
+    for target in [
+        format!(
+            "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\" }}",
+            queue.name, bucket.name
+        ),
+        format!("sns = {{ topic = \"{}\" }}", topic.name),
+        format!("eventbridge = {{ bus = \"{}\" }}", bus.name),
+    ] {
+        let file = scene.file(EVERYTHING, &target);
+        scene.command(&file, &["check"]).done().await.unwrap();
+    }
+    let calls = scene.proxy.calls();
+    assert_calls(&calls, &[CHECK]);
+
+    let queues = format!("{},{}", queue.arn, dead.arn);
+    let rule = format!("{}/all", bus.arn.replace(":event-bus/", ":rule/"));
+    let parameters = [
+        ("QueueArns", queues.as_str()),
+        ("TopicArns", &topic.arn),
+        ("EventBusArns", &bus.arn),
+        ("RuleArns", &rule),
+        ("BucketArns", &format!("arn:aws:s3:::{}", bucket.name)),
+        (
+            "FunctionArns",
+            &format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
+        ),
+    ];
+    let roles = Roles::of(stack, "operator.yaml", &parameters).await.unwrap();
+    assert_fits("RelayChecks", roles.get("RelayChecks").unwrap(), &calls, NOTHING);
+}
+
+#[tokio::test]
+async fn the_policy_for_repairs_gives_what_oncebox_consumer_asks_for_and_no_more() {
+    let scene = Configured::new().await;
+    let stack = &scene.scene.stack;
+    let tables = Tables::create(stack).await.unwrap();
+    let record = uuid::Uuid::now_v7().to_string();
+    for (arguments, code) in [
+        (vec!["gap", "show", "--key", "order-7"], 0),
+        (vec!["gap", "skip", "--key", "order-7", "--sequence", "1", "--yes"], 0),
+        (vec!["record", "show", &record], 1),
+    ] {
+        let run = Command::new(binary("oncebox-consumer").unwrap())
+            .args(&arguments)
+            .args(["--consumer", "c", "--table", &tables.dedupe])
+            .env("AWS_ENDPOINT_URL", &scene.proxy.endpoint)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let run = run.await.unwrap();
+        assert_eq!(run.status.code(), Some(code), "{arguments:?}: {run:?}");
+    }
+    let calls = scene.proxy.calls();
+    assert_calls(&calls, &[CONSUMER_COMMANDS]);
+    let table = format!("arn:aws:dynamodb:us-east-1:000000000000:table/{}", tables.dedupe);
+    let roles = Roles::of(stack, "operator.yaml", &[("DedupeTableArns", &table)])
+        .await
+        .unwrap();
+    assert_fits(
+        "ConsumerRepairs",
+        roles.get("ConsumerRepairs").unwrap(),
+        &calls,
+        NOTHING,
+    );
+}
