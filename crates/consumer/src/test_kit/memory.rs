@@ -54,6 +54,13 @@ impl MemoryStore {
             .unwrap_or_default()
     }
 
+    /// Takes an item away; false where there was none.
+    pub(crate) fn remove(&self, key: &ItemKey) -> bool {
+        let mut tables = self.lock();
+        let items = tables.items.get_mut(&key.table);
+        items.is_some_and(|items| items.remove(&key.identity()).is_some())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

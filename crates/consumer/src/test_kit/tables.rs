@@ -10,7 +10,7 @@ use super::{
     faults::{Fault, FaultyStore},
     memory::MemoryStore,
 };
-use crate::{DynamoDbDedupe, Key};
+use crate::{DynamoDbDedupe, Key, dynamodb::store::ItemKey};
 
 /// The table of the dedupe records.
 const DEDUPE: &str = "dedupe";
@@ -75,6 +75,12 @@ impl MemoryTables {
             .as_ref()
             .and_then(|item| item.get(attribute)?.as_n().ok()?.parse().ok());
         number.unwrap_or(0)
+    }
+
+    /// Takes an item away, as TTL or a person does; false where there was none.
+    #[expect(clippy::must_use_candidate, reason = "it does something")]
+    pub fn remove(&self, table: &str, key: Key) -> bool {
+        self.store.remove(&ItemKey::new(table, key))
     }
 
     /// From now on, the request of each number meets with the fault that `plan` names for it; they are counted from 0.

@@ -4,7 +4,9 @@
 
 mod boundary;
 mod clocks;
+mod doubt;
 mod lease;
 mod receiver;
 mod replay;
 mod stack;
+mod told;

@@ -84,23 +84,28 @@ async fn who_outlives_its_lease_can_neither_complete_nor_fail_nor_take_its_succe
 
 #[tokio::test]
 async fn a_claim_that_is_confirmed_when_its_lease_is_over_begins_nothing() {
-    without_waiting(1, async {
-        let (tables, receiver) = (MemoryTables::new(), Receiver::forgetful());
-        // It is applied after three seconds and confirmed after six; the lease lasts three from its sending on.
-        tables.faults(|request| (request == 0).then_some(Fault::Slow(LEASE * 2)));
-        let (message, function) = (
-            Message::new(Act::Succeed),
-            consumer(&tables, &receiver, Policy::Reconcile),
-        );
-        let late = invoke(&function, &message).await;
-        assert_eq!(
-            (late.events[0].outcome, receiver.fences()),
-            (Outcome::Retryable, vec![])
-        );
-        let next = invoke(&function, &message).await;
-        assert_eq!((next.events[0].outcome, receiver.effects()), (Outcome::Done, 1));
-    })
-    .await;
+    for policy in Policy::ALL {
+        without_waiting(1, async {
+            let (tables, receiver) = (MemoryTables::new(), Receiver::forgetful());
+            // It is applied after three seconds and confirmed after six; the lease lasts three from its sending on.
+            tables.faults(|request| (request == 0).then_some(Fault::Slow(LEASE * 2)));
+            let (message, function) = (Message::new(Act::Succeed), consumer(&tables, &receiver, policy));
+            let late = invoke(&function, &message).await;
+            assert_eq!(
+                (late.events[0].outcome, receiver.fences()),
+                (Outcome::Retryable, vec![]),
+                "{policy:?}"
+            );
+            // Nothing was begun, so there is nothing that a person would have to decide.
+            let next = invoke(&function, &message).await;
+            assert_eq!(
+                (next.events[0].outcome, receiver.effects()),
+                (Outcome::Done, 1),
+                "{policy:?}"
+            );
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
