@@ -12,6 +12,13 @@ FROM ?= 0
 MINUTES ?= 3
 SEED ?=
 
+# The decisions that lose or double an event when they are wrong.
+FILES ?= \
+	$(addprefix crates/consumer/src/,batch.rs failure.rs lane.rs outcome.rs settlement.rs leased/*.rs postgres/inbox.rs) \
+	$(addprefix crates/consumer/src/dynamodb/,batch.rs committer.rs committer/*.rs dedupe.rs described.rs group.rs merge.rs watermark.rs) \
+	$(addprefix outbox-relay/src/,lease/*.rs log/cursor.rs log/page.rs log/snapshot.rs log/store/*.rs publish/answer.rs publish/classify.rs) \
+	$(addprefix outbox-relay/src/sink/,backoff.rs concurrency.rs lanes.rs lanes/*.rs parking.rs reader.rs window.rs)
+
 # One selection of packages and targets for everything: another one would mean other features, and
 # so every dependency compiled a second time.
 BUILD := cargo build --workspace --all-targets
@@ -25,7 +32,7 @@ ON_POSTGRES := package(oncebox-outbox) or (package(oncebox-consumer) and test(/^
 	- test(/^relay::(configuration|health|observed|throttling|traces)::/) - test(/^command::(check|check_functions|configured|hostile)::/) \
 	- test(/disk_is_full|stands_still|takes_too_long/))
 
-.PHONY: help demo test test-postgres chaos check build unit simulate bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
+.PHONY: help demo test test-postgres mutants chaos check build unit simulate bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
 
 help: ## this list
 	@echo "Oncebox: effectively-once event processing from Postgres to AWS Lambda"
@@ -57,6 +64,17 @@ test-postgres: doctor ## what leans on Postgres, on each other version of it
 		PATH="$$($(STACK) tools):$$PATH" $(STACK) run --postgres $$version -- \
 			cargo nextest run --workspace --no-fail-fast --status-level fail -E '$(ON_POSTGRES)' || exit 1; \
 	done
+
+# A version that is known to work, beside what is built.
+MUTANTS := $(TARGET)/tools/bin/cargo-mutants
+$(MUTANTS):
+	cargo install cargo-mutants --version 27.1.0 --locked --quiet --root $(TARGET)/tools
+
+mutants: doctor $(MUTANTS) ## change the code in small ways and look for a test that fails: FILES="crates/consumer/src/lane.rs", else a night's worth
+	@$(BUILD)
+	@git diff --quiet || { echo "make: commit first; the files are changed in their place, and put back" >&2; exit 1; }
+	@PATH="$$($(STACK) tools):$(abspath $(dir $(MUTANTS))):$$PATH" ONCEBOX_CASES=400 $(STACK) run -- \
+		cargo mutants --in-place --output $(TARGET) $(foreach file,$(FILES),--file '$(file)')
 
 chaos: doctor ## real parts under faults, checked by the ledger: MINUTES=3, SEED=… for the faults of an earlier run
 	@echo "==> building the relay, the functions and the harness (the first time takes minutes)"
