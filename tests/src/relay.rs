@@ -208,11 +208,23 @@ impl Relay {
     /// # Errors
     /// The process is gone, or this is no Linux.
     pub fn resident_bytes(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that the process ever took, in bytes.
+    ///
+    /// # Errors
+    /// As [`Relay::resident_bytes`].
+    pub fn peak_bytes(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> Result<u64> {
         let id = self.child.id().context("the relay has ended already")?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.split_whitespace().next());
-        Ok(kib.context("no VmRSS")?.parse::<u64>()? * 1024)
+        Ok(kib.with_context(|| format!("no {name}"))?.parse::<u64>()? * 1024)
     }
 
     /// Waits until a sink has nothing left to publish.

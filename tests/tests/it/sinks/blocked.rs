@@ -191,3 +191,38 @@ async fn the_backlog_of_a_blocked_sink_takes_bounded_memory_and_is_sent_in_order
     let bytes = two.relay.resident_bytes().unwrap();
     assert!(bytes < MOST_BYTES, "{bytes} bytes after catching up");
 }
+
+#[tokio::test]
+async fn a_backlog_of_the_largest_messages_takes_bounded_memory_at_the_widest_setting() {
+    const EVENTS: i64 = 200;
+    let scene = Scene::new().await;
+    let queue = Queue::standard(&scene.stack).await.unwrap();
+    // 208 MB, each nearly as large as a message may be.
+    sqlx::query(
+        "select count(oncebox.enqueue('test.happened.v1', to_jsonb(repeat('x', 1040000)))) from generate_series(1, $1)",
+    )
+    .bind(EVENTS)
+    .execute(&mut scene.database.connect().await.unwrap())
+    .await
+    .unwrap();
+    let gate = scene.proxy.hold(usize::MAX, Moment::BeforeApplied, Request::is_send);
+    let lines = format!("sqs = {{ queue = \"{}\" }}\nmax_in_flight = 256", queue.name);
+    let config = RelayConfig::new(&scene.database)
+        .sink_table(FREE, EVERYTHING, &lines)
+        .env("AWS_ENDPOINT_URL", &scene.proxy.endpoint);
+    let relay = Relay::start(&config).await.unwrap();
+    // One event a request, and as many at once as the room for payloads has them.
+    gate.reached(16).await.unwrap();
+    scene.proxy.heal();
+    // LocalStack would take its time for so many.
+    scene.proxy.inject(usize::MAX, Fault::Swallow, Request::is_send);
+    gate.discard();
+    settled(&scene, FREE).await;
+    assert_eq!(
+        ids(&taken_by(&scene, &queue.name)).len(),
+        usize::try_from(EVENTS).unwrap()
+    );
+    let bytes = relay.peak_bytes().unwrap();
+    println!("at most {bytes} bytes");
+    assert!(bytes < MOST_BYTES, "{bytes} bytes");
+}
