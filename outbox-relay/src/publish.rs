@@ -63,7 +63,7 @@ pub trait Publisher: Clone + Send + Sync + 'static {
 
     /// What a message takes of a request, in bytes as the target counts them.
     fn bytes_of(&self, message: &Message) -> usize {
-        TargetKind::Queue.bytes_of(message)
+        limits::bytes_of(TargetKind::Queue, message)
     }
 }
 

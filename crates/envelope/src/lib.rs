@@ -14,7 +14,7 @@
 //!
 //! # Reading order
 //! [`Envelope`], then [`attribute`] (the rule for each attribute), [`event`] (typed events and
-//! their schemas), [`wire`] (message attributes and content types), [`batch`] (bundles), [`body`]
+//! their schemas), [`wire`] (message attributes and content types), [`target`] (what targets take), [`batch`] (bundles), [`body`]
 //! (what a message holds after SNS or `EventBridge`), [`DataRef`] (data that lies in S3).
 
 pub mod attribute;
@@ -25,6 +25,7 @@ mod encode;
 mod envelope;
 mod error;
 pub mod event;
+pub mod target;
 pub mod wire;
 
 pub use attribute::{

@@ -26,7 +26,7 @@ use crate::{
     database::{Database, statement::statement, trouble},
     lease::{member::Member, term::Terms},
     log::upkeep,
-    publish::{Clients, ResolveError, Target},
+    publish::{BatchLimits, Clients, ResolveError, Target},
     sink::{
         MAX_HELD_BYTES, Sink,
         gather::BundleLimits,
@@ -253,7 +253,7 @@ impl Parts {
             name: sink.name.clone(),
             selection: sink.selection.clone(),
             keeps_order: target.kind().keeps_order(),
-            limits: target.limits().of_request(),
+            limits: BatchLimits::of(target.limits()),
             bundle,
             guarantee: sink.guarantee,
             publisher: target,

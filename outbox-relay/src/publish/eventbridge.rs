@@ -12,6 +12,8 @@ use aws_sdk_eventbridge::{
     types::{PutEventsRequestEntry, PutEventsResultEntry},
 };
 
+use oncebox_envelope::target::RESERVED_SOURCE;
+
 use super::{FailureClass, Message, PublishError, answer, classify};
 
 pub(super) use resolve::resolve;
@@ -50,13 +52,12 @@ impl EventBus {
     }
 }
 
-/// Sources that begin with `aws.` are those of AWS's own services (Amazon EventBridge user guide, "Events
-/// from AWS services"). `PutEvents` calls them a matter of permissions, which nobody can give.
+/// Sources that begin with `aws.` are those of AWS's own services ([`RESERVED_SOURCE`]). `PutEvents` calls them a matter of permissions, which nobody can give.
 ///
 /// # Errors
 /// The source is such a one.
 pub(super) fn check_source(source: &str) -> Result<(), PublishError> {
-    if source.starts_with("aws.") {
+    if source.starts_with(RESERVED_SOURCE) {
         let problem = "a source that begins with `aws.` is reserved on EventBridge; enqueue with another one";
         return Err(PublishError::of_entry("ReservedSource", problem.to_owned()));
     }

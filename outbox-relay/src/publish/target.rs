@@ -11,6 +11,7 @@ use super::{
     deadline::Deadline,
     eventbridge::{self, EventBus},
     inspect::{Remark, Use},
+    limits,
     resolve::ResolveError,
     sns::{self, SnsTopic},
     sqs::{self, SqsQueue},
@@ -57,7 +58,7 @@ impl Target {
             TargetConfig::EventBridge { bus } => Place::Bus(eventbridge::resolve(clients, bus).await?),
         };
         let limits = match place.max_message_bytes() {
-            Some(bytes) => place.kind().limits().for_messages_of(place.kind(), bytes),
+            Some(bytes) => limits::for_messages_of(place.kind(), bytes),
             None => place.kind().limits(),
         };
         let claim_check = claim_check.map(|config| {
@@ -187,7 +188,7 @@ impl Publisher for Target {
     }
 
     fn bytes_of(&self, message: &Message) -> usize {
-        self.kind().bytes_of(message)
+        limits::bytes_of(self.kind(), message)
     }
 
     /// What goes by reference has a request of its own, so that nobody else waits for S3.
