@@ -135,6 +135,8 @@ impl Consumer {
         let settlement = Settlement {
             records: delivery.records.len(),
             events: reports.into_iter().map(|(_, report)| report).collect(),
+            #[cfg(feature = "dynamodb")]
+            outbox: posting.as_ref().map(Posting::report),
         };
         log::batch(&self.name, &invocation.request_id, &settlement);
         Ok(settlement)

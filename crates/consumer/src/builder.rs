@@ -277,11 +277,13 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Names a queue for [`Effects::emit`](crate::Effects::emit), by its URL.
+    /// Names a target for [`Effects::emit`](crate::Effects::emit): an SQS queue by its URL, an SNS topic (feature `sns`) or an
+    /// EventBridge event bus (feature `eventbridge`) by its ARN, all in the function's region. FIFO queues and topics, whose
+    /// names end in `.fifo`, get the events of a key in the order in which their causes have had their effects.
     #[cfg(feature = "dynamodb")]
-    pub fn target(mut self, alias: impl Into<String>, queue_url: impl AsRef<str>) -> Self {
+    pub fn target(mut self, alias: impl Into<String>, address: impl AsRef<str>) -> Self {
         let alias = alias.into();
-        match crate::outbox::Target::new(queue_url.as_ref()) {
+        match crate::outbox::Target::new(address.as_ref()) {
             Ok(target) => {
                 self.targets.insert(alias, target);
             }
@@ -302,11 +304,14 @@ impl ConsumerBuilder {
         }
     }
 
-    /// Like [`target`](Self::target), with the URL from an environment variable that must be set.
+    /// Like [`target`](Self::target), with the address from an environment variable that must be set.
     #[cfg(feature = "dynamodb")]
     pub fn target_from_env(mut self, alias: impl Into<String>, variable: &str) -> Self {
-        match crate::start_error::required_env(variable, "the URL of an SQS queue") {
-            Ok(url) => self.target(alias, url),
+        match crate::start_error::required_env(
+            variable,
+            "the URL of an SQS queue, or the ARN of an SNS topic or an event bus",
+        ) {
+            Ok(address) => self.target(alias, address),
             Err(error) => {
                 self.fail(error);
                 self
@@ -314,7 +319,7 @@ impl ConsumerBuilder {
         }
     }
 
-    /// Sends what is emitted to queues in memory.
+    /// Sends what is emitted to targets in memory.
     #[cfg(feature = "test-kit")]
     pub fn queues(mut self, queues: &crate::test_kit::MemoryQueues) -> Self {
         self.post = Some(queues.post());
@@ -424,7 +429,7 @@ impl ConsumerBuilder {
         &mut self,
         sqs: &Arc<crate::sqs::SqsClient>,
     ) -> Result<Option<Arc<crate::outbox::Outbox>>, StartError> {
-        use crate::outbox::{Outbox, Post, SqsPost};
+        use crate::outbox::{AwsPost, Outbox};
         let Some(table) = self.outbox.take() else {
             return match self.targets.keys().next() {
                 Some(target) => Err(StartError::NoOutbox { target: target.clone() }),
@@ -432,9 +437,23 @@ impl ConsumerBuilder {
             };
         };
         let dedupe = self.dedupe.as_ref().ok_or(StartError::OutboxWithoutDedupe)?;
-        let post: Arc<dyn Post> = Arc::new(SqsPost(Arc::clone(sqs)));
         #[cfg(feature = "test-kit")]
-        let post = self.post.take().unwrap_or(post);
+        let post = self.post.take();
+        #[cfg(not(feature = "test-kit"))]
+        let post: Option<Arc<dyn crate::outbox::Post>> = None;
+        let post = match post {
+            Some(post) => post,
+            None => {
+                for (alias, target) in &self.targets {
+                    let fault = |problem| StartError::InvalidTarget {
+                        target: alias.clone(),
+                        problem,
+                    };
+                    target.check(&self.name).map_err(fault)?;
+                }
+                Arc::new(AwsPost::new(Arc::clone(sqs)))
+            }
+        };
         let store = Arc::clone(&dedupe.store);
         let targets = std::mem::take(&mut self.targets);
         Ok(Some(Arc::new(Outbox::new(

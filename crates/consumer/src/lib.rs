@@ -113,7 +113,7 @@ pub use leased::{
     Undeclared, leased,
 };
 #[cfg(feature = "dynamodb")]
-pub use outbox::{NewEvent, SweepReport};
+pub use outbox::{NewEvent, OutboxReport, SweepReport};
 #[cfg(feature = "postgres")]
 pub use postgres::{InTransaction, PostgresHandler, pool_from_env, postgres};
 #[cfg(feature = "postgres")]

@@ -250,6 +250,8 @@ mod tests {
         let settlement = Settlement {
             records: 1,
             events: vec![report(), report()],
+            #[cfg(feature = "dynamodb")]
+            outbox: None,
         };
         let expected = serde_json::json!({
             "level": "INFO", "message": "batch settled", "consumer": "c", "request_id": "r", "records": 1, "events": 2,

@@ -55,6 +55,12 @@ pub const ATTEMPT_MS: &str = "AttemptMs";
 /// Milliseconds of an attempt that found a duplicate: what deduplication alone takes.
 pub const DEDUPE_MS: &str = "DedupeMs";
 
+/// Count: emitted events that have arrived where they go; by consumer only.
+pub const EMITTED: &str = "Emitted";
+/// Seconds since the oldest event was emitted that a sweep of the outbox has left there, 0 where nothing is left; by
+/// consumer only. What it cannot read counts from when it was stored.
+pub const OUTBOX_AGE_SECS: &str = "OutboxAgeSecs";
+
 /// Most values of one metric in a line.
 const MAX_VALUES: usize = 100;
 
@@ -78,7 +84,10 @@ pub const fn count_of(outcome: Outcome) -> &'static str {
 /// Writes a settlement's metrics to stdout.
 pub(crate) fn write(consumer: &str, is_handled: impl Fn(&str) -> bool, settlement: &Settlement) {
     let mut text = String::new();
-    for line in lines(consumer, is_handled, settlement) {
+    let lines = lines(consumer, is_handled, settlement).into_iter();
+    #[cfg(feature = "dynamodb")]
+    let lines = lines.chain(outbox(consumer, settlement, crate::time::wall()));
+    for line in lines {
         text.push_str(&line.to_string());
         text.push('\n');
     }
@@ -101,6 +110,41 @@ fn lines(consumer: &str, is_handled: impl Fn(&str) -> bool, settlement: &Settlem
     chunks
         .map(|(event_type, events)| line(consumer, event_type, events))
         .collect()
+}
+
+/// What was sent of what handlers emit, where there is something to tell.
+#[cfg(feature = "dynamodb")]
+fn outbox(consumer: &str, settlement: &Settlement, now: jiff::Timestamp) -> Option<Value> {
+    let report = settlement.outbox.as_ref()?;
+    // Of what was not looked at nothing is known.
+    let swept = report.sweep.as_ref();
+    let swept = swept.filter(|swept| swept.is_complete || swept.oldest.is_some());
+    let age_secs = swept.map(|swept| {
+        swept
+            .oldest
+            .map_or(0, |oldest| (now.as_second() - oldest.as_second()).max(0))
+    });
+    let sent = (report.sent > 0).then_some(report.sent);
+    let mut declared = Vec::new();
+    let mut line = Map::new();
+    if let Some(sent) = sent {
+        declared.push(json!({ "Name": EMITTED, "Unit": "Count" }));
+        line.insert(EMITTED.to_owned(), json!(sent));
+    }
+    if let Some(age_secs) = age_secs {
+        declared.push(json!({ "Name": OUTBOX_AGE_SECS, "Unit": "Seconds" }));
+        line.insert(OUTBOX_AGE_SECS.to_owned(), json!(age_secs));
+    }
+    if declared.is_empty() {
+        return None;
+    }
+    let about = json!({
+        "Timestamp": now.as_millisecond(),
+        "CloudWatchMetrics": [{ "Namespace": NAMESPACE, "Dimensions": [[CONSUMER]], "Metrics": declared }],
+    });
+    line.insert("_aws".to_owned(), about);
+    line.insert(CONSUMER.to_owned(), json!(consumer));
+    Some(Value::Object(line))
 }
 
 fn line(consumer: &str, event_type: &str, events: &[&EventReport]) -> Value {
@@ -179,7 +223,55 @@ mod tests {
 
     fn lines_of(events: Vec<EventReport>) -> Vec<Value> {
         let records = events.len();
-        lines("c", |event_type| event_type == "a.v1", &Settlement { records, events })
+        let settlement = Settlement {
+            records,
+            events,
+            #[cfg(feature = "dynamodb")]
+            outbox: None,
+        };
+        lines("c", |event_type| event_type == "a.v1", &settlement)
+    }
+
+    #[cfg(feature = "dynamodb")]
+    #[test]
+    fn an_outbox_tells_what_was_sent_and_how_old_what_is_left_is_as_far_as_it_was_looked_at() {
+        use crate::outbox::{OutboxReport, SweepReport};
+
+        let now = Timestamp::from_millisecond(1_767_225_600_000).unwrap();
+        let tell = |sent, is_complete, oldest| {
+            let sweep = SweepReport {
+                is_complete,
+                oldest,
+                ..SweepReport::default()
+            };
+            let settlement = Settlement {
+                records: 0,
+                events: Vec::new(),
+                outbox: Some(OutboxReport {
+                    sent,
+                    sweep: Some(sweep),
+                }),
+            };
+            outbox("c", &settlement, now)
+        };
+        let expected = json!({
+            "_aws": {
+                "Timestamp": 1_767_225_600_000_i64,
+                "CloudWatchMetrics": [{
+                    "Namespace": "Oncebox",
+                    "Dimensions": [["consumer"]],
+                    "Metrics": [{ "Name": "Emitted", "Unit": "Count" }, { "Name": "OutboxAgeSecs", "Unit": "Seconds" }],
+                }],
+            },
+            "consumer": "c", "Emitted": 3, "OutboxAgeSecs": 90,
+        });
+        assert_eq!(tell(3, false, Some(now - 90.seconds())), Some(expected));
+        let age = |is_complete, oldest| tell(1, is_complete, oldest).unwrap().get(OUTBOX_AGE_SECS).cloned();
+        assert_eq!(age(true, None), Some(json!(0)));
+        // A clock that is ahead.
+        assert_eq!(age(true, Some(now + 90.seconds())), Some(json!(0)));
+        assert_eq!(age(false, None), None);
+        assert_eq!(tell(0, false, None), None);
     }
 
     #[test]

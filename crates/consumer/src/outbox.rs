@@ -5,11 +5,11 @@
 //!
 //! # What is stored
 //! A table without TTL, partition key `pk` = `{consumer}#{shard}`, sort key `sk`. An item is a *parcel*: a list
-//! of *letters* (an event and the queue that it goes to), `own` (which write of the parcel this is) and `at` (when
+//! of *letters* (an event and the target that it goes to), `own` (which write of the parcel this is) and `at` (when
 //! that was, epoch milliseconds). Letters are appended without a condition, so parcels keep nobody from committing.
 //!
-//! - For standard queues a batch has parcels of its own (`std#{uuid}`).
-//! - For FIFO queues there is one parcel for each message group (`fifo#{hash}`) while something of it waits.
+//! - For targets without order (standard queues and topics, event buses) a batch has parcels of its own (`std#{uuid}`).
+//! - For FIFO queues and topics there is one parcel for each message group (`fifo#{hash}`) while something of it waits.
 //!   DynamoDB applies the transactions on an item one after the other: the list is in the order of the commits,
 //!   whichever functions they came from, and no clock has a part in it.
 //!
@@ -19,7 +19,7 @@
 //! parcel double letters and never overtake one: what is sent out of turn has been sent in turn before.
 //!
 //! # Who sends
-//! The invocation that has committed them; what it leaves (a crash, a queue that does not answer), a later one by
+//! The invocation that has committed them; what it leaves (a crash, a target that does not answer), a later one by
 //! its *sweep*: see [`sweep`].
 
 mod drain;
@@ -43,11 +43,11 @@ pub(crate) use self::{
     letter::Letter,
     packing::Packing,
     parcel::MAX_PARCEL_BYTES,
-    post::{Post, SqsPost},
+    post::{AwsPost, Post},
     posting::Posting,
     target::Target,
 };
-pub use self::{new_event::NewEvent, sweep::SweepReport};
+pub use self::{new_event::NewEvent, posting::OutboxReport, sweep::SweepReport};
 #[cfg(feature = "operator")]
 pub(crate) use self::{
     parcel::{Parcel, SHARDS, partition},

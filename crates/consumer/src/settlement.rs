@@ -22,6 +22,9 @@ pub struct Settlement {
     /// One report for each event, in the order of the batch and of its bundles; a body that holds
     /// no event has one too.
     pub events: Vec<EventReport>,
+    /// What was sent of what handlers emit; `None` where the consumer has no outbox.
+    #[cfg(feature = "dynamodb")]
+    pub outbox: Option<crate::outbox::OutboxReport>,
 }
 
 /// What became of one event.

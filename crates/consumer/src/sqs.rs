@@ -17,15 +17,18 @@ impl SqsClient {
     }
 
     pub(crate) async fn get(&self) -> &Client {
-        // The SDK waits for a reply for ever by default; a lost one would cost the whole invocation.
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(1))
-            .operation_attempt_timeout(Duration::from_secs(3))
-            .build();
         let make = || async {
             let shared = aws_config::load_from_env().await;
-            Client::from_conf(Builder::from(&shared).timeout_config(timeouts).build())
+            Client::from_conf(Builder::from(&shared).timeout_config(timeouts()).build())
         };
         self.0.get_or_init(make).await
     }
+}
+
+/// The SDK waits for a reply for ever by default; a lost one would cost the whole invocation.
+pub(crate) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(3))
+        .build()
 }

@@ -75,10 +75,10 @@ impl Effects {
         }
     }
 
-    /// Emits an event: it is stored in the transaction of the effects, and sent to the queue `target` when that has
+    /// Emits an event: it is stored in the transaction of the effects, and sent to `target` when that has
     /// been applied. Targets are named by `ConsumerBuilder::target`.
     ///
-    /// It arrives at least once and always under the id that is returned. A FIFO queue gets the events of one key
+    /// It arrives at least once and always under the id that is returned. A FIFO queue or topic gets the events of one key
     /// in the order in which their causes have had their effects, and of one cause in the order of the calls.
     ///
     /// # Errors

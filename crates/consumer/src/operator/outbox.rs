@@ -9,7 +9,7 @@ use oncebox_envelope::EventId;
 use crate::{
     dynamodb::store::Item,
     operator::OperatorError,
-    outbox::{Extent, Outbox, Parcel, SHARDS, SqsPost, SweepReport, partition},
+    outbox::{AwsPost, Extent, Outbox, Parcel, SHARDS, SweepReport, partition},
     sqs::SqsClient,
     time,
 };
@@ -76,7 +76,7 @@ impl OutboxOperator {
     #[must_use]
     pub fn new(client: Client, consumer: impl Into<String>, table: impl Into<String>) -> Self {
         let store = crate::dynamodb::store_of(client);
-        let post = Arc::new(SqsPost(Arc::new(SqsClient::new(None))));
+        let post = Arc::new(AwsPost::new(Arc::new(SqsClient::new(None))));
         // Where a letter goes stands in it.
         let targets = HashMap::new();
         Self(Outbox::new(consumer.into(), table.into(), targets, store, post))
@@ -148,7 +148,7 @@ impl OutboxStanding {
                 .map(|letter| EmittedEvent {
                     id: letter.id,
                     event_type: letter.event_type,
-                    target: letter.to.url,
+                    target: letter.to.address,
                     time: letter.time,
                 })
                 .collect(),

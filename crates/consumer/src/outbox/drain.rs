@@ -13,7 +13,6 @@ use super::{
     Outbox,
     letter::Letter,
     parcel::{Parcel, place},
-    post::{MAX_BYTES, MAX_ENTRIES},
     target::Target,
 };
 use crate::{
@@ -127,7 +126,7 @@ impl Outbox {
             }
             let mut requests: Vec<BoxFuture<'_, _>> = Vec::new();
             for (to, letters) in wave {
-                for chunk in chunks(letters) {
+                for chunk in chunks(to, letters) {
                     requests.push(self.request(to, chunk, until).boxed());
                 }
             }
@@ -140,7 +139,7 @@ impl Outbox {
                         }
                         Err(why) => {
                             is_stopped[index] = true;
-                            sent.failure = Some(format!("a queue did not take an event: {why}"));
+                            sent.failure = Some(format!("a target did not take an event: {why}"));
                         }
                     }
                 }
@@ -228,14 +227,15 @@ impl Outbox {
     }
 }
 
-/// Requests of a size that SQS takes. Of an ordered parcel, each has one letter at most already.
-fn chunks(letters: Vec<(usize, &Letter)>) -> Vec<Vec<(usize, &Letter)>> {
+/// Requests of a size that the target takes. Of an ordered parcel, each has one letter at most already.
+fn chunks<'l>(to: &Target, letters: Vec<(usize, &'l Letter)>) -> Vec<Vec<(usize, &'l Letter)>> {
+    let limits = to.kind.limits();
     let mut chunks: Vec<Vec<(usize, &Letter)>> = Vec::new();
     let mut bytes = 0;
     for (index, letter) in letters {
         let size = letter.message_bytes();
         match chunks.last_mut() {
-            Some(chunk) if chunk.len() < MAX_ENTRIES && bytes + size <= MAX_BYTES => {
+            Some(chunk) if chunk.len() < limits.max_entries && bytes + size <= limits.max_request_bytes => {
                 chunk.push((index, letter));
                 bytes += size;
             }

@@ -17,7 +17,7 @@ use crate::failure::HandlerError;
 
 /// Events that an event may emit.
 const MAX_EVENTS: usize = 100;
-/// Bytes of a message: a quarter of what SQS takes, since a parcel holds others too.
+/// Bytes of a message: a quarter of what SQS takes, since a parcel holds others too, and all that SNS does.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
 /// Collects what the handler of one event emits.
@@ -65,12 +65,13 @@ impl Emitter {
         })?;
         let letter = Letter::new(to.clone(), &envelope);
         let bytes = letter.message_bytes();
-        if bytes > MAX_MESSAGE_BYTES {
+        let most = MAX_MESSAGE_BYTES.min(to.kind.limits().max_message_bytes);
+        if bytes > most {
             return Err(HandlerError::permanent(format_args!(
-                "the emitted `{event_type}` has {bytes} bytes; {MAX_MESSAGE_BYTES} are taken: emit a reference to the data"
+                "the emitted `{event_type}` has {bytes} bytes; {most} are taken: emit a reference to the data"
             )));
         }
-        if to.is_fifo() {
+        if to.keeps_order() {
             let stored = self.ordered_bytes.entry(parcel::fifo_place(&letter)).or_default();
             *stored += parcel::bytes(&letter);
             if *stored > MAX_PARCEL_BYTES {

@@ -4,16 +4,17 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
-use oncebox_envelope::{EventId, RawEnvelope, wire};
+use oncebox_envelope::{EventId, RawEnvelope, target::Counted, wire};
 
 use super::target::Target;
 
-/// An event on its way to a queue. What is stored is the queue and the body; the rest follows from the body.
+/// An event on its way to a target. What is stored is the target's address and the body; the rest follows from the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Letter {
     pub(crate) to: Target,
     pub(crate) id: EventId,
     pub(crate) event_type: String,
+    pub(crate) source: String,
     /// When it was emitted, by the clock of who did.
     pub(crate) time: Timestamp,
     /// The message group.
@@ -30,24 +31,28 @@ impl Letter {
         Self {
             id: envelope.id,
             event_type: envelope.event_type.to_string(),
+            source: envelope.source.to_string(),
             time: envelope.time,
-            group: wire::group(envelope, to.is_fifo()),
+            group: wire::group(envelope, to.keeps_order()),
             attributes: wire::attributes(envelope),
             body: wire::body(envelope),
             to,
         }
     }
 
-    /// What SQS counts: the body, and names, types and values of the attributes.
+    /// What it counts against its target's limits.
     pub(crate) fn message_bytes(&self) -> usize {
-        let attributes = self.attributes.iter();
-        let attributes = attributes.map(|(name, value)| name.len() + "String".len() + value.len());
-        self.body.len() + attributes.sum::<usize>()
+        self.to.kind.bytes_of(&Counted {
+            body: &self.body,
+            attributes: &self.attributes,
+            source: &self.source,
+            event_type: &self.event_type,
+        })
     }
 
     pub(super) fn write(&self) -> AttributeValue {
         AttributeValue::M(HashMap::from([
-            (TO.to_owned(), AttributeValue::S(self.to.url.clone())),
+            (TO.to_owned(), AttributeValue::S(self.to.address.clone())),
             (BODY.to_owned(), AttributeValue::S(self.body.clone())),
         ]))
     }

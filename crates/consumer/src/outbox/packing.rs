@@ -17,7 +17,7 @@ const MAX_EVENTS: usize = 30;
 #[derive(Default)]
 pub(crate) struct Packing(Mutex<Option<Open>>);
 
-/// The parcel that takes the next letters to standard queues. Nobody else adds to it.
+/// The parcel that takes the next letters that have no order. Nobody else adds to it.
 struct Open {
     shard: u8,
     sk: String,
@@ -32,7 +32,7 @@ impl Packing {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut is_first = true;
         for letter in letters {
-            let to = if letter.to.is_fifo() {
+            let to = if letter.to.keeps_order() {
                 fifo_place(&letter)
             } else {
                 let to = next(&mut open, bytes(&letter), std::mem::take(&mut is_first));

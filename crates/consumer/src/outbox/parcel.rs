@@ -32,10 +32,10 @@ pub(crate) struct Parcel {
     pub(crate) letters: Vec<Letter>,
 }
 
-/// Where the letters of a FIFO queue's message group are.
+/// Where the letters of a FIFO target's message group are.
 pub(super) fn fifo_place(letter: &Letter) -> (u8, String) {
     let hash = Sha256::new()
-        .chain_update(&letter.to.url)
+        .chain_update(&letter.to.address)
         .chain_update([0])
         .chain_update(&letter.group)
         .finalize();
@@ -84,6 +84,12 @@ pub(super) fn bytes(letter: &Letter) -> usize {
 
 fn list(letters: &[Letter]) -> Attribute {
     AttributeValue::L(letters.iter().map(Letter::write).collect()).into()
+}
+
+/// When an item was added to last, even if it is no parcel that this version can read.
+pub(super) fn added(item: &Item) -> Option<Timestamp> {
+    let millis = item.get(AT)?.as_n().ok()?.parse().ok()?;
+    Timestamp::from_millisecond(millis).ok()
 }
 
 impl Parcel {

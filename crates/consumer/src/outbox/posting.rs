@@ -4,7 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Outbox, sweep::Extent};
+use super::{
+    Outbox,
+    sweep::{Extent, SweepReport},
+};
 use crate::{dynamodb::store::ItemKey, invocation::Budget};
 
 /// What is to be sent in one invocation.
@@ -20,6 +23,17 @@ pub(crate) struct Posting<'a> {
 struct State {
     due: Vec<ItemKey>,
     is_over: bool,
+    report: OutboxReport,
+}
+
+/// What an invocation has sent of what was emitted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutboxReport {
+    /// Events that have arrived where they go.
+    pub sent: usize,
+    /// What its last sweep came to, where it has swept.
+    pub sweep: Option<SweepReport>,
 }
 
 impl<'a> Posting<'a> {
@@ -64,7 +78,7 @@ impl<'a> Posting<'a> {
     /// What was not sent stays in the outbox.
     pub(crate) async fn run(&self) {
         let mut places = self.outbox.take_left();
-        self.outbox.sweep_if_due(self.extent, self.budget.start_until).await;
+        self.sweep_if_due(self.extent).await;
         loop {
             let is_over = {
                 let mut state = self.state();
@@ -80,6 +94,7 @@ impl<'a> Posting<'a> {
                     .outbox
                     .drain(std::mem::take(&mut places), self.budget.settle_until)
                     .await;
+                self.state().report.sent += drained.sent.len();
                 self.outbox.leave(drained.left);
             } else if is_over {
                 break;
@@ -88,7 +103,20 @@ impl<'a> Posting<'a> {
             }
         }
         if self.extent == Extent::Page {
-            self.outbox.sweep_if_due(Extent::Page, self.budget.start_until).await;
+            self.sweep_if_due(Extent::Page).await;
+        }
+    }
+
+    /// What came of it.
+    pub(crate) fn report(&self) -> OutboxReport {
+        self.state().report.clone()
+    }
+
+    async fn sweep_if_due(&self, extent: Extent) {
+        if let Some(swept) = self.outbox.sweep_if_due(extent, self.budget.start_until).await {
+            let mut state = self.state();
+            state.report.sent += swept.sent;
+            state.report.sweep = Some(swept);
         }
     }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::{
     Outbox,
     letter::Letter,
-    parcel::{Parcel, SHARDS, partition, place},
+    parcel::{self, Parcel, SHARDS, partition, place},
 };
 use crate::{
     dynamodb::store::{Item, ItemKey},
@@ -168,6 +168,7 @@ impl Outbox {
                     Some(parcel) => parcels.push((place(&self.table, &self.consumer, shard, &parcel.sk), parcel)),
                     None => {
                         report.unreadable += 1;
+                        report.oldest = report.oldest.into_iter().chain(parcel::added(item)).min();
                         tracing::error!(
                             consumer = self.consumer,
                             "a parcel of the outbox is not one that this version can read; it is left alone"

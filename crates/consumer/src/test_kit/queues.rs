@@ -35,7 +35,7 @@ pub struct MemoryMessage {
     pub event_id: EventId,
 }
 
-/// Queues in memory for [`ConsumerBuilder::queues`](crate::ConsumerBuilder::queues). They keep all that they are sent, also
+/// Queues, topics and event buses in memory for [`ConsumerBuilder::queues`](crate::ConsumerBuilder::queues). They keep all that they are sent, also
 /// what a FIFO queue would drop within its five minutes. Clones share their messages.
 #[derive(Clone, Default)]
 pub struct MemoryQueues(Arc<Queues>);
@@ -54,7 +54,7 @@ struct State {
 }
 
 impl MemoryQueues {
-    /// What the queue with this URL has been sent, in the order of arrival.
+    /// What the queue with this URL, or the topic or event bus with this ARN, has been sent, in the order of arrival.
     #[must_use]
     pub fn messages(&self, url: &str) -> Vec<MemoryMessage> {
         self.0.state().messages.get(url).cloned().unwrap_or_default()
@@ -83,7 +83,7 @@ impl Queues {
         state.sent += 1;
         let fault = state.plan.as_mut().and_then(|plan| plan(number));
         if matches!(fault, None | Some(SendFault::LoseReply)) {
-            let queue = state.messages.entry(letter.to.url.clone()).or_default();
+            let queue = state.messages.entry(letter.to.address.clone()).or_default();
             queue.push(MemoryMessage {
                 body: letter.body.clone(),
                 group: letter.group.clone(),
@@ -105,8 +105,8 @@ impl Post for Queues {
             let groups: HashSet<&str> = letters.iter().map(|letter| letter.group.as_str()).collect();
             assert!(letters.len() <= 10, "a request takes ten messages");
             assert!(
-                !to.is_fifo() || groups.len() == letters.len(),
-                "a request to a FIFO queue has two messages of one group: if the first fails, the second overtakes"
+                !to.keeps_order() || groups.len() == letters.len(),
+                "a request to a FIFO target has two messages of one group: if the first fails, the second overtakes"
             );
             // Others have their turn before it arrives and before the answer does.
             clock::sleep(std::time::Duration::from_millis(1)).await;

@@ -32,9 +32,15 @@ fn shown(body: &Value) -> Vec<Vec<&str>> {
 #[test]
 fn the_dashboard_is_json_and_each_metric_that_it_shows_is_one_that_is_written() {
     let body = body();
-    let times = [metrics::AGE_MS, metrics::ATTEMPT_MS, metrics::DEDUPE_MS];
+    let others = [
+        metrics::AGE_MS,
+        metrics::ATTEMPT_MS,
+        metrics::DEDUPE_MS,
+        metrics::EMITTED,
+        metrics::OUTBOX_AGE_SECS,
+    ];
     let counts = Outcome::ALL.map(metrics::count_of);
-    let ours: BTreeSet<&str> = counts.into_iter().chain(times).collect();
+    let ours: BTreeSet<&str> = counts.into_iter().chain(others).collect();
     let mut seen = BTreeSet::new();
     for metric in shown(&body) {
         match metric.as_slice() {
@@ -68,5 +74,18 @@ fn the_dashboard_is_json_and_each_metric_that_it_shows_is_one_that_is_written() 
         metrics::AGE_MS,
     ] {
         assert!(seen.contains(name), "{name} is not shown");
+    }
+}
+
+#[test]
+fn the_alarm_on_what_is_not_sent_reads_a_metric_that_is_written() {
+    let (_, alarm) = TEMPLATE.split_once("  TakePaymentOutboxAlarm:\n").unwrap();
+    let (alarm, _) = alarm.split_once("\n\n").unwrap();
+    for line in [
+        format!("Namespace: {}", metrics::NAMESPACE),
+        format!("MetricName: {}", metrics::OUTBOX_AGE_SECS),
+        format!("- Name: {}", metrics::CONSUMER),
+    ] {
+        assert!(alarm.contains(&line), "no `{line}` in:\n{alarm}");
     }
 }
