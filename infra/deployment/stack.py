@@ -14,7 +14,7 @@ CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 DEADLINE_SECS = 1800.0
 # A first creation that failed leaves a stack that can only be deleted.
 DEAD_ENDS = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS"}
-TABLES = ("dedupe", "payments", "audit")
+TABLES = ("dedupe", "payments", "audit", "outbox")
 
 
 def deploy_stack(clients: Clients, name: str, template: str, parameters: dict[str, str]) -> dict[str, str]:

@@ -55,6 +55,25 @@ impl Event for InvoiceCreated {
     const TYPE: &'static str = "invoice.created.v1";
 }
 
+/// The payment of an invoice was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentTaken {
+    /// The invoice that is paid.
+    pub invoice_id: Uuid,
+    /// Who has paid.
+    pub customer_id: Uuid,
+    /// How much, in hundredths of the currency; at least 1.
+    #[serde(deserialize_with = "amount_cents")]
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    pub amount_cents: u64,
+    /// In which currency.
+    pub currency: Currency,
+}
+
+impl Event for PaymentTaken {
+    const TYPE: &'static str = "payment.taken.v1";
+}
+
 fn amount_cents<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     match u64::deserialize(deserializer)? {
         cents @ 1..=MAX_AMOUNT_CENTS => Ok(cents),

@@ -3,6 +3,7 @@
 mod bundle;
 mod crash;
 mod duplicates;
+mod emit;
 mod lifecycle;
 mod order;
 mod poison;

@@ -3,11 +3,12 @@
 use std::{collections::HashSet, fs};
 
 use anyhow::ensure;
+use invoicing_events::{InvoiceCreated, PaymentTaken};
 use oncebox_envelope::{Event as _, RawEnvelope};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
 use system_tests::{
-    Database, Deployment, Parameters, Queue, Relay, RelayConfig, Stack, create_invoice_message, envelope,
+    Database, Deployment, OutboxTable, Parameters, Queue, Relay, RelayConfig, Stack, create_invoice_message, envelope,
     invoice_created_message, request_invoice, unique, until,
 };
 use uuid::Uuid;
@@ -133,11 +134,7 @@ async fn each_committed_request_is_created_paid_and_audited_once_though_messages
     ] {
         road.said(function, "duplicate", invoices.len()).await;
     }
-    let events = road
-        .database
-        .events_of(invoicing_events::InvoiceCreated::TYPE)
-        .await
-        .unwrap();
+    let events = road.database.events_of(InvoiceCreated::TYPE).await.unwrap();
     let audited: HashSet<String> = commands.into_iter().chain(events).collect();
     until("every command and event to be audited", async || {
         let notes = road.deployment.tables().audit_copies().await?;
@@ -302,4 +299,61 @@ async fn what_fails_for_a_while_is_delivered_again_in_the_order_of_its_key() {
             .unwrap();
     assert_eq!(group_a, [first, second, third]);
     assert!(road.database.invoices().await.unwrap().values().all(|rows| *rows == 1));
+}
+
+#[tokio::test]
+async fn what_a_deployed_function_emits_arrives_and_its_schedule_sends_what_was_left() {
+    let road = Road::new(&Parameters::default()).await;
+    let outputs = &road.deployment.outputs;
+    let subscriber = Queue::standard(&road.stack).await.unwrap();
+    let subscribe = road
+        .stack
+        .sns()
+        .subscribe()
+        .topic_arn(&outputs.payment_events_topic_arn);
+    let subscribe = subscribe.protocol("sqs").endpoint(&subscriber.arn);
+    subscribe.attributes("RawMessageDelivery", "true").send().await.unwrap();
+    let (first, left) = (Uuid::new_v4(), Uuid::new_v4());
+    let of = |invoice| invoice_created_message(invoice).unwrap();
+    road.deployment.events().send(&of(first), None, None).await.unwrap();
+    let told = subscriber.take(1).await.unwrap().remove(0).envelope().unwrap();
+    let told = told.typed::<PaymentTaken>().unwrap();
+    assert_eq!((told.data.invoice_id, told.source.as_str()), (first, "take-payment"));
+
+    // Whoever has stored this is gone.
+    let outbox = OutboxTable::existing(&road.stack, &outputs.outbox_table);
+    until("the outbox to be empty", async || {
+        ensure!(outbox.stored().await?.is_empty(), "not yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let letter = (outputs.payment_events_topic_arn.clone(), of(left));
+    outbox.plant("take-payment", &[letter]).await.unwrap();
+    let rules = road.stack.eventbridge();
+    let rule = rules
+        .describe_rule()
+        .name(&outputs.take_payment_sweep_rule)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(rule.schedule_expression(), Some("rate(5 minutes)"));
+    let targets = rules.list_targets_by_rule().rule(&outputs.take_payment_sweep_rule);
+    let targets = targets.send().await.unwrap().targets.unwrap();
+    let [target] = targets.as_slice() else {
+        panic!("{targets:?}");
+    };
+    // What the rule does, now.
+    let lambda = aws_sdk_lambda::Client::new(road.stack.aws());
+    let invoke = lambda.invoke().function_name(target.arn());
+    let input = target.input().unwrap().as_bytes().to_vec();
+    let invoked = invoke
+        .payload(aws_sdk_lambda::primitives::Blob::new(input))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(invoked.function_error(), None);
+    let swept = subscriber.take(1).await.unwrap().remove(0).envelope().unwrap();
+    assert_eq!(swept.typed::<InvoiceCreated>().unwrap().data.invoice_id, left);
+    assert!(outbox.stored().await.unwrap().is_empty());
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use invoicing_events::{CreateInvoice, InvoiceCreated};
+use invoicing_events::{CreateInvoice, InvoiceCreated, PaymentTaken};
 use oncebox_envelope::{Event, schema_of};
 use serde_json::{Value, json};
 
@@ -49,4 +49,9 @@ fn the_schema_of_invoice_create_is_committed_and_not_broken() {
 #[test]
 fn the_schema_of_invoice_created_is_committed_and_not_broken() {
     check::<InvoiceCreated>();
+}
+
+#[test]
+fn the_schema_of_payment_taken_is_committed_and_not_broken() {
+    check::<PaymentTaken>();
 }

@@ -9,7 +9,9 @@ use std::{
 
 use serde_json::Value;
 
-use super::operations::{CHECK, CONSUMER_COMMANDS, FUNCTION, FUNCTION_WITH_TABLES, OTHER_FEATURES, RELAY};
+use super::operations::{
+    CHECK, CONSUMER_COMMANDS, FUNCTION, FUNCTION_THAT_EMITS, FUNCTION_WITH_TABLES, OTHER_FEATURES, RELAY, SWEEPS,
+};
 
 /// An operation of an SDK that is a method of other things, too: a file that is meant.
 const NAMESAKES: &[(&str, &str)] = &[("subscribe", "crates/consumer/src/shutdown.rs")];
@@ -73,8 +75,10 @@ fn every_call_in_the_code_is_one_that_the_tests_of_the_roles_make() {
         CHECK,
         FUNCTION,
         FUNCTION_WITH_TABLES,
+        FUNCTION_THAT_EMITS,
         OTHER_FEATURES,
         CONSUMER_COMMANDS,
+        SWEEPS,
     ];
     let driven: BTreeSet<String> = lists.concat().into_iter().map(ToOwned::to_owned).collect();
     let mut called = BTreeSet::new();

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use oncebox_envelope::RawEnvelope;
 use serde_json::json;
 use system_tests::{
-    AwsProxy, Batch, Database, Fault, Function, Queue, Record, Request, Stack, Tables, create_invoice_message,
-    envelope, invoice_created_message,
+    AwsProxy, Batch, Database, Fault, Function, OutboxTable, Queue, Record, Request, Stack, Tables, Topic,
+    create_invoice_message, envelope, invoice_created_message,
     rights::{Calls, Explained, Policy, Roles},
 };
 use uuid::Uuid;
 
 use super::{
     assert_calls, assert_fits,
-    operations::{FUNCTION, FUNCTION_WITH_TABLES},
+    operations::{FUNCTION, FUNCTION_THAT_EMITS, FUNCTION_WITH_TABLES},
 };
 
 /// What Lambda does with a function's role. AWS Lambda Developer Guide, "Creating and configuring an Amazon SQS event
@@ -57,6 +58,8 @@ struct Scene {
     queue: Queue,
     dead_letters: Queue,
     tables: Tables,
+    outbox: OutboxTable,
+    topic: Topic,
     database: Database,
 }
 
@@ -70,6 +73,8 @@ impl Scene {
             queue: Queue::standard(&stack).await.unwrap(),
             dead_letters: Queue::standard(&stack).await.unwrap(),
             tables: Tables::create(&stack).await.unwrap(),
+            outbox: OutboxTable::create(&stack).await.unwrap(),
+            topic: Topic::standard(&stack).await.unwrap(),
             database,
             stack,
         }
@@ -81,6 +86,8 @@ impl Scene {
             ("DEDUPE_TABLE", &self.tables.dedupe),
             ("PAYMENTS_TABLE", &self.tables.payments),
             ("AUDIT_TABLE", &self.tables.audit),
+            ("OUTBOX_TABLE", &self.outbox.name),
+            ("PAYMENT_EVENTS_TARGET", &self.topic.arn),
             ("ONCEBOX_DLQ_URL", &self.dead_letters.url),
             ("AWS_ENDPOINT_URL", &self.proxy.endpoint),
         ];
@@ -104,6 +111,8 @@ impl Scene {
             ("DedupeTable", &self.tables.dedupe),
             ("PaymentsTable", &self.tables.payments),
             ("AuditTable", &self.tables.audit),
+            ("OutboxTable", &self.outbox.name),
+            ("PaymentEventsTopicArn", &self.topic.arn),
         ];
         for [of_queue, of_dead] in &queues {
             parameters.extend([(of_queue.as_str(), queue), (of_dead.as_str(), dead)]);
@@ -141,8 +150,18 @@ async fn calls_with_tables(scene: &Scene, name: &str, message: impl Fn() -> Stri
 async fn the_role_of_take_payment_gives_what_it_asks_for_and_no_more() {
     let scene = Scene::new().await;
     let message = || invoice_created_message(Uuid::new_v4()).unwrap();
+    // Left by others: of the first parcel only one half arrives.
+    let letters = [message(), message(), message()].map(|body| (scene.topic.arn.clone(), body));
+    let refused = RawEnvelope::from_json(letters[0].1.as_bytes()).unwrap().id.to_string();
+    scene.outbox.plant("take-payment", &letters[..2]).await.unwrap();
+    scene.outbox.plant("take-payment", &letters[2..]).await.unwrap();
+    let fails = Fault::fail(move |entry| entry.event_id == refused);
+    scene
+        .proxy
+        .inject(1, fails, |request| request.operation == "PublishBatch");
     let calls = calls_with_tables(&scene, "take-payment", message).await;
-    assert_calls(&calls, &[FUNCTION, FUNCTION_WITH_TABLES]);
+    assert_eq!(scene.outbox.stored().await.unwrap().len(), 0);
+    assert_calls(&calls, &[FUNCTION, FUNCTION_WITH_TABLES, FUNCTION_THAT_EMITS]);
     let role = scene.role("TakePaymentRole", &[]).await;
     assert_fits("TakePaymentRole", &role, &calls, OF_LAMBDA);
 }

@@ -39,9 +39,23 @@ pub(crate) const FUNCTION_WITH_TABLES: &[&str] = &[
     "dynamodb:TransactWriteItems",
 ];
 
-/// Features of the consumer library that no deployed function uses. Their rights stand in the docs:
-/// claim checks in `crates/consumer/src/claim_check/s3.rs`, emitted events in `docs/effect-modes.md`.
-pub(crate) const OTHER_FEATURES: &[&str] = &["dynamodb:Query", "s3:GetObject", "sqs:SendMessageBatch"];
+/// A function that emits events to a topic.
+pub(crate) const FUNCTION_THAT_EMITS: &[&str] = &["dynamodb:Query", "sns:PublishBatch"];
 
-/// `oncebox-consumer`.
+/// Features of the consumer library that no deployed function uses. Their rights stand in the docs:
+/// claim checks in `crates/consumer/src/claim_check/s3.rs`, other targets of emitted events in `docs/effect-modes.md`.
+pub(crate) const OTHER_FEATURES: &[&str] = &["events:PutEvents", "s3:GetObject", "sqs:SendMessageBatch"];
+
+/// `oncebox-consumer outbox`.
+pub(crate) const SWEEPS: &[&str] = &[
+    "dynamodb:BatchGetItem",
+    "dynamodb:GetItem",
+    "dynamodb:Query",
+    "dynamodb:TransactWriteItems",
+    "events:PutEvents",
+    "sns:PublishBatch",
+    "sqs:SendMessageBatch",
+];
+
+/// `oncebox-consumer` without `outbox`.
 pub(crate) const CONSUMER_COMMANDS: &[&str] = &["dynamodb:GetItem", "dynamodb:TransactWriteItems"];
