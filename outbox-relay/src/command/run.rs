@@ -90,8 +90,8 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
     let (mut running, mut services) = (JoinSet::new(), JoinSet::new());
     let metrics = Arc::new(metrics);
     let names: Vec<String> = config.sinks.iter().map(|sink| sink.name.clone()).collect();
-    let found = prepared.sinks.iter().map(|(sink, _)| sink.name.clone()).collect();
-    let (member, roster) = Member::new(database.clone(), host(), found, terms);
+    let (member, roster) = Member::new(database.clone(), host(), names.clone(), terms);
+    let member = member.with_waiting(prepared.names);
     tracing::info!(sinks = names.len(), lease_secs = config.lease.as_secs(), "relay starts");
     let surroundings = Surroundings {
         database: database.clone(),
@@ -103,7 +103,7 @@ pub async fn run(config: &Path) -> Result<(), Failure> {
         running.spawn(supervise(Arc::new(sink), start, surroundings.clone()));
     }
     for waiting in prepared.waiting {
-        running.spawn(waiting.run(database.clone(), host(), terms, end_sinks.clone()));
+        running.spawn(waiting.run(surroundings.clone()));
     }
     drop(surroundings);
     let is_clean = Arc::new(AtomicBool::new(false));
@@ -294,8 +294,11 @@ pub(super) async fn connect(database: &Database) -> Result<PgConnection, Failure
 /// Exit code 3.
 pub(super) async fn check_schema(database: &Database) -> Result<(), Failure> {
     let mut connection = connect(database).await?;
-    let asked =
-        statement("select to_regclass('oncebox.cursor') is not null, to_regproc('oncebox.incarnation') is not null");
+    // The newest thing that a relay needs.
+    let asked = statement(
+        "select to_regclass('oncebox.cursor') is not null,
+                exists (select from pg_attribute where attrelid = to_regclass('oncebox.relay') and attname = 'waiting')",
+    );
     let (is_there, is_new): (bool, bool) = asked
         .fetch_on(&mut connection)
         .await

@@ -283,6 +283,7 @@ mod tests {
         let relay = |sink: &str, alive| Relay {
             id: "r".to_owned(),
             sinks: vec![sink.to_owned()],
+            waiting: Vec::new(),
             beat: 1,
             term: std::time::Duration::from_secs(1),
             alive,

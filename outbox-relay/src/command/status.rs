@@ -101,6 +101,15 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::Runtime, anyhow::anyhow!(exceeded.join("; "))))
 }
 
+/// A relay's sinks, in words.
+fn sinks_of(relay: &Relay) -> String {
+    let told = |sink: &String| match relay.waiting.contains(sink) {
+        true => format!("{sink} (waits for its target)"),
+        false => sink.clone(),
+    };
+    relay.sinks.iter().map(told).collect::<Vec<_>>().join(", ")
+}
+
 async fn gather(
     connection: &mut PgConnection,
     last_seq: i64,
@@ -232,7 +241,7 @@ fn text(status: &Status) -> String {
                 if relay.alive { "yes" } else { "no" }.to_owned(),
                 age(relay.beat_age_secs) + " ago",
                 age(relay.uptime_secs),
-                relay.sinks.join(", "),
+                sinks_of(relay),
             ]);
         }
         text.push_str(&lines(&table));

@@ -1,6 +1,10 @@
 //! The task that keeps this relay on the list, and tells the sinks who else is.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{sync::watch as channel, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +45,31 @@ pub struct Roster {
     pub cursors: HashMap<String, Vec<ShardRow>>,
 }
 
+/// The sinks that a relay has and whose targets it has not found yet. Others share their shards without it, as of its
+/// next beat.
+#[derive(Debug, Clone, Default)]
+pub struct WaitingSinks(Arc<Mutex<BTreeSet<String>>>);
+
+impl WaitingSinks {
+    /// The sink waits for its target.
+    pub fn add(&self, sink: &str) {
+        self.held().insert(sink.to_owned());
+    }
+
+    /// The sink's target is there.
+    pub fn remove(&self, sink: &str) {
+        self.held().remove(sink);
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.held().iter().cloned().collect()
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Keeps a relay on the list.
 #[derive(Debug)]
 pub struct Member<D> {
@@ -50,6 +79,7 @@ pub struct Member<D> {
     host: String,
     sinks: Vec<String>,
     terms: Terms,
+    waiting: WaitingSinks,
     /// The id to join under, until that is known to have succeeded: a reply that is lost must not
     /// leave a second row behind, which would take a share of the shards and publish nothing.
     joins_as: Option<String>,
@@ -67,6 +97,7 @@ impl<D: Connect> Member<D> {
             chance: Chance::default(),
             host,
             sinks,
+            waiting: WaitingSinks::default(),
             terms,
             joins_as: None,
             roster,
@@ -79,6 +110,13 @@ impl<D: Connect> Member<D> {
     #[must_use]
     pub fn with_chance(mut self, chance: Chance) -> Self {
         self.chance = chance;
+        self
+    }
+
+    /// Shares no shards of the sinks that wait for their targets.
+    #[must_use]
+    pub fn with_waiting(mut self, waiting: WaitingSinks) -> Self {
+        self.waiting = waiting;
         self
     }
 
@@ -127,7 +165,7 @@ impl<D: Connect> Member<D> {
             None => self.join(connection).await?,
         };
         let sent = clock.now();
-        if !connection.beat(&me.id).await? {
+        if !connection.beat(&me.id, &self.waiting.names()).await? {
             // Declared dead: whatever was held is somebody else's, so this is another relay from now on.
             me.lease.end();
             self.roster.send_modify(|roster| *roster = Roster::default());
@@ -186,7 +224,8 @@ impl<D: Connect> Member<D> {
     async fn join(&mut self, connection: &mut D::Connection) -> Result<Membership, sqlx::Error> {
         let new_id = || format!("{}-{}", self.host, self.chance.uuid().simple());
         let id = self.joins_as.get_or_insert_with(new_id).clone();
-        connection.join(&id, &self.sinks, self.terms.term).await?;
+        let waiting = self.waiting.names();
+        connection.join(&id, &self.sinks, &waiting, self.terms.term).await?;
         self.joins_as = None;
         tracing::info!(relay = id, "joined the relays");
         let lease = Lease::new(self.terms);

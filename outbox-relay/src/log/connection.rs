@@ -141,7 +141,8 @@ pub trait Connection: Send + Sized + 'static {
     /// Whatever the database says.
     fn release(&mut self, sink: &str, held: &[(i16, i64)]) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Puts a relay on the list; does nothing if it is there.
+    /// Puts a relay on the list, with its sinks and those of them whose target it waits for; does nothing if it is
+    /// there.
     ///
     /// # Errors
     /// Whatever the database says.
@@ -149,14 +150,15 @@ pub trait Connection: Send + Sized + 'static {
         &mut self,
         relay: &str,
         sinks: &[String],
+        waiting: &[String],
         term: Duration,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Raises a relay's beat; `false` if it is not on the list.
+    /// Raises a relay's beat and says which targets it waits for; `false` if it is not on the list.
     ///
     /// # Errors
     /// Whatever the database says.
-    fn beat(&mut self, relay: &str) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+    fn beat(&mut self, relay: &str, waiting: &[String]) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
     /// Who is on the list, in the order of their names.
     ///
@@ -269,12 +271,18 @@ impl Connection for Session {
         store::release(self, sink, held).await
     }
 
-    async fn join(&mut self, relay: &str, sinks: &[String], term: Duration) -> Result<(), sqlx::Error> {
-        members::join(self, relay, sinks, term).await
+    async fn join(
+        &mut self,
+        relay: &str,
+        sinks: &[String],
+        waiting: &[String],
+        term: Duration,
+    ) -> Result<(), sqlx::Error> {
+        members::join(self, relay, sinks, waiting, term).await
     }
 
-    async fn beat(&mut self, relay: &str) -> Result<bool, sqlx::Error> {
-        members::beat(self, relay).await
+    async fn beat(&mut self, relay: &str, waiting: &[String]) -> Result<bool, sqlx::Error> {
+        members::beat(self, relay, waiting).await
     }
 
     async fn relays(&mut self) -> Result<Vec<RelayRow>, sqlx::Error> {

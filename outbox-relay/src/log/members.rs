@@ -9,7 +9,7 @@ use crate::database::{session::Session, statement::statement};
 pub struct RelayRow {
     /// Its id.
     pub id: String,
-    /// Its sinks.
+    /// Its sinks, without those whose target it waits for.
     pub sinks: Vec<String>,
     /// Its counter.
     pub beat: i64,
@@ -35,25 +35,27 @@ pub(super) async fn join(
     connection: &mut Session,
     relay: &str,
     sinks: &[String],
+    waiting: &[String],
     term: Duration,
 ) -> Result<(), sqlx::Error> {
-    statement("insert into oncebox.relay (id, sinks, term_ms) values ($1, $2, $3) on conflict do nothing")
+    statement("insert into oncebox.relay (id, sinks, waiting, term_ms) values ($1, $2, $3, $4) on conflict do nothing")
         .bind(relay)
         .bind(sinks)
+        .bind(waiting)
         .bind(i64::try_from(term.as_millis()).unwrap_or(i64::MAX))
         .execute(connection)
         .await
         .map(drop)
 }
 
-pub(super) async fn beat(connection: &mut Session, relay: &str) -> Result<bool, sqlx::Error> {
-    let beat = statement("update oncebox.relay set beat = beat + 1, beat_at = now() where id = $1");
-    Ok(beat.bind(relay).execute(connection).await? > 0)
+pub(super) async fn beat(connection: &mut Session, relay: &str, waiting: &[String]) -> Result<bool, sqlx::Error> {
+    let beat = statement("update oncebox.relay set beat = beat + 1, beat_at = now(), waiting = $2 where id = $1");
+    Ok(beat.bind(relay).bind(waiting).execute(connection).await? > 0)
 }
 
 pub(super) async fn relays(connection: &mut Session) -> Result<Vec<RelayRow>, sqlx::Error> {
     let rows: Vec<(String, Vec<String>, i64, i64)> =
-        statement("select id, sinks, beat, term_ms from oncebox.relay order by id limit $1")
+        statement("select id, array(select s from unnest(sinks) s where s <> all (waiting)), beat, term_ms from oncebox.relay order by id limit $1")
             .bind(MAX_RELAYS)
             .fetch_as(connection)
             .await?;

@@ -17,6 +17,8 @@ pub struct Relay {
     pub id: String,
     /// The sinks that it is configured with.
     pub sinks: Vec<String>,
+    /// Those of them whose target it has not found yet.
+    pub waiting: Vec<String>,
     /// Its counter.
     #[serde(skip)]
     pub beat: i64,
@@ -38,7 +40,7 @@ pub struct Relay {
 /// Whatever the database says.
 pub async fn list(connection: &mut PgConnection) -> Result<Vec<Relay>, sqlx::Error> {
     let rows = sqlx::query(
-        "select id, sinks, beat, term_ms,
+        "select id, sinks, waiting, beat, term_ms,
                 extract(epoch from clock_timestamp() - beat_at) * 1000 <= term_ms as alive,
                 extract(epoch from clock_timestamp() - beat_at)::bigint as beat_age_secs,
                 extract(epoch from clock_timestamp() - started_at)::bigint as uptime_secs
@@ -51,6 +53,7 @@ pub async fn list(connection: &mut PgConnection) -> Result<Vec<Relay>, sqlx::Err
         Ok(Relay {
             id: row.try_get("id")?,
             sinks: row.try_get("sinks")?,
+            waiting: row.try_get("waiting")?,
             beat: row.try_get("beat")?,
             term: Duration::from_millis(term_ms.unsigned_abs()),
             alive: row.try_get("alive")?,
@@ -152,6 +155,7 @@ mod tests {
         Relay {
             id: id.to_owned(),
             sinks: Vec::new(),
+            waiting: Vec::new(),
             beat,
             term: Duration::from_secs(1),
             alive: true,

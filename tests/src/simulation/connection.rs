@@ -282,13 +282,13 @@ impl Connection for SimulatedConnection {
         statement!(self, "release", release).await
     }
 
-    async fn join(&mut self, relay: &str, sinks: &[String], term: Duration) -> Result<(), sqlx::Error> {
+    async fn join(&mut self, relay: &str, sinks: &[String], _: &[String], term: Duration) -> Result<(), sqlx::Error> {
         let (relay, sinks) = (relay.to_owned(), sinks.to_vec());
         let join = move |postgres: &mut Postgres| postgres.join(&relay, &sinks, term);
         statement!(self, "join", join).await
     }
 
-    async fn beat(&mut self, relay: &str) -> Result<bool, sqlx::Error> {
+    async fn beat(&mut self, relay: &str, _: &[String]) -> Result<bool, sqlx::Error> {
         let relay = relay.to_owned();
         statement!(self, "beat", move |postgres: &mut Postgres| postgres.beat(&relay)).await
     }

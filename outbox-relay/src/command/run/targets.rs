@@ -2,10 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::future::join_all;
@@ -18,7 +15,7 @@ use crate::{
     command::{Failure, FailureKind},
     config::{Config, SinkConfig, same_target},
     database::Database,
-    lease::{member::Member, term::Terms},
+    lease::member::WaitingSinks,
     log::store::Start,
     publish::{FailureClass, Target},
     sink::{
@@ -36,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) sinks: Vec<(Sink<Target>, Start)>,
     /// Those whose target was not.
     pub(super) waiting: Vec<Waiting>,
+    /// Their names, as long as they wait.
+    pub(super) names: WaitingSinks,
 }
 
 /// Which sink publishes to which ARN: only when targets are found can it be told that a name, a URL and an ARN
@@ -77,6 +76,7 @@ pub(super) async fn prepare(
     let mut prepared = Prepared {
         sinks: Vec::new(),
         waiting: Vec::new(),
+        names: WaitingSinks::default(),
     };
     let resolved = join_all(config.sinks.iter().map(|sink| parts.resolve(sink))).await;
     for (sink, resolved) in config.sinks.iter().zip(resolved) {
@@ -95,9 +95,11 @@ pub(super) async fn prepare(
                     sink: sink.clone(),
                     parts: parts.clone(),
                     taken: taken.clone(),
+                    names: prepared.names.clone(),
                     metrics,
                     attempt: 1,
                 };
+                prepared.names.add(&sink.name);
                 waiting.tell(&format!("{}: {error}", sink.target.key()));
                 prepared.waiting.push(waiting);
             }
@@ -113,6 +115,7 @@ pub(super) struct Waiting {
     sink: SinkConfig,
     parts: Parts,
     taken: Taken,
+    names: WaitingSinks,
     metrics: SinkMetrics,
     /// How often it was looked for.
     attempt: u32,
@@ -121,38 +124,17 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Looks for the target until it is there, then runs the sink.
     ///
-    /// Until then this relay is not among those that share the sink's shards: another one may find the target. So the
-    /// sink gets a place of its own on the list of relays.
+    /// Until then this relay takes no share of the sink's shards: another one may find the target.
     ///
     /// # Errors
     /// See [`supervise`].
-    pub(super) async fn run(
-        mut self,
-        database: Database,
-        host: String,
-        terms: Terms,
-        end: CancellationToken,
-    ) -> Result<Ended, PipelineError> {
-        let Some(sink) = self.wait(&end).await else {
+    pub(super) async fn run(mut self, surroundings: Surroundings<Database>) -> Result<Ended, PipelineError> {
+        let Some(sink) = self.wait(&surroundings.end).await else {
             return Ok(Ended { is_clean: true });
         };
         tracing::info!(sink = sink.name, attempts = self.attempt, "the sink's target is there");
-        let (member, roster) = Member::new(database.clone(), host, vec![sink.name.clone()], terms);
-        let surroundings = Surroundings {
-            database,
-            terms,
-            roster,
-            end,
-        };
-        let (end_member, is_clean) = (CancellationToken::new(), AtomicBool::new(false));
-        let sink = async {
-            let ended = supervise(Arc::new(sink), self.sink.start.unwrap_or_default(), surroundings).await;
-            is_clean.store(ended.as_ref().is_ok_and(|ended| ended.is_clean), Ordering::SeqCst);
-            end_member.cancel();
-            ended
-        };
-        let member = member.run(end_member.clone(), || is_clean.load(Ordering::SeqCst));
-        tokio::join!(sink, member).0
+        self.names.remove(&sink.name);
+        supervise(Arc::new(sink), self.sink.start.unwrap_or_default(), surroundings).await
     }
 
     /// The sink, or `None` when the relay ends before its target is there.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use aws_sdk_sqs::types::QueueAttributeName;
-use system_tests::{AwsProxy, EVERYTHING, Fault, Queue, Relay, RelayConfig, until};
+use system_tests::{AwsProxy, EVERYTHING, Fault, Queue, Relay, RelayCommand, RelayConfig, until};
 
 use super::{settled, taken_by};
 use crate::{
@@ -117,6 +117,20 @@ async fn a_target_that_is_missing_at_start_holds_up_its_sink_and_no_other() {
     let relay = all.started("does not exist").await;
     all.commit().await;
     all.all_arrived(FREE, &all.free).await;
+    let status = RelayCommand::new(&["status"])
+        .on(&all.scene.database)
+        .run()
+        .await
+        .unwrap();
+    assert_eq!(status.code, Some(CLEAN), "{status:?}");
+    assert!(status.stdout.contains("away (waits for its target)"), "{status:?}");
+    assert!(
+        !status.stdout.contains("abandoned"),
+        "the relay has the sink: {status:?}"
+    );
+    let delete = RelayCommand::new(&["cursor", "delete", "--sink", AWAY, "--yes"]);
+    let delete = delete.on(&all.scene.database).run().await.unwrap();
+    assert_ne!(delete.code, Some(CLEAN), "a relay that runs has the sink: {delete:?}");
     all.create().await;
     relay.said(IS_THERE).await.unwrap();
     all.all_arrived(AWAY, &all.away).await;
