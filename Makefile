@@ -113,6 +113,8 @@ bench: doctor ## the relay beside the bare AWS SDK, enqueue beside INSERT: QUICK
 		$(if $(SCENARIOS)$(QUICK),,--results bench/RESULTS.md)
 
 bench-consumer: ## a function of ours beside Powertools for AWS Lambda: QUICK=1, SCENARIOS="init unique", PEER_SECS=0 for no limit
+	$(BUILD_BENCH) --features take-payment/otel
+	cp $(TARGET)/release/take-payment $(TARGET)/release/take-payment-otel
 	$(BUILD_BENCH)
 	@parts="$$(python3 bench/peers/install.py)" && $(TARGET)/release/bench consumers $(SCENARIOS) $(if $(QUICK),--quick) \
 		--peer-secs $(PEER_SECS) --parts "$$parts" $(if $(SCENARIOS)$(QUICK),,--results bench/RESULTS.md)

@@ -138,7 +138,7 @@ impl Arguments {
 
 async fn start_often(arguments: &Arguments, parts: &Parts, starts: &mut Vec<Init>) -> Result<()> {
     let rounds = if arguments.quick { 3 } else { STARTS };
-    let mut took: Vec<Init> = Who::ALL.map(|who| Init { who, took: Vec::new() }).into();
+    let mut took: Vec<Init> = Who::STARTED.map(|who| Init { who, took: Vec::new() }).into();
     // The first start of each fills the page cache, and is not counted.
     for round in 0..=rounds {
         for start in &mut took {
@@ -161,7 +161,7 @@ async fn run_load(arguments: &Arguments, parts: &Parts, load: (usize, usize), ru
             copies_percent,
             batch,
         };
-        for who in Who::ALL {
+        for who in Who::WORKING {
             crate::say(&format!(
                 "==> {messages} messages, {copies_percent} % copies, batches of {batch}: {who}"
             ));

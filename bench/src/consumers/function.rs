@@ -23,18 +23,48 @@ use crate::process;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
     Oncebox,
+    /// The same, built with feature `otel`; nothing asks for traces.
+    WithOtel,
+    /// Traces are sent to a collector.
+    Traced,
     Python,
     TypeScript,
 }
 
 impl Who {
-    pub(crate) const ALL: [Self; 3] = [Self::Oncebox, Self::Python, Self::TypeScript];
+    /// Those that are given messages.
+    pub(crate) const WORKING: [Self; 3] = [Self::Oncebox, Self::Python, Self::TypeScript];
+    /// Those that are started.
+    pub(crate) const STARTED: [Self; 5] = [
+        Self::Oncebox,
+        Self::WithOtel,
+        Self::Traced,
+        Self::Python,
+        Self::TypeScript,
+    ];
+
+    /// The size of its program in MiB, where it is one file.
+    pub(crate) fn binary_mib(self) -> Option<f64> {
+        let size = fs::metadata(self.binary()?.ok()?).ok()?.len();
+        Some(size as f64 / f64::from(1 << 20))
+    }
+
+    /// The program that was built beside this one, where it is ours.
+    fn binary(self) -> Option<Result<PathBuf>> {
+        match self {
+            Self::Oncebox => Some(built("take-payment")),
+            Self::WithOtel | Self::Traced => Some(built("take-payment-otel")),
+            Self::Python | Self::TypeScript => None,
+        }
+    }
 }
 
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Oncebox => "Oncebox",
+            Self::WithOtel => "Oncebox, with `otel`",
+            Self::Traced => "Oncebox, traced",
             Self::Python => "Powertools, Python",
             Self::TypeScript => "Powertools, TypeScript",
         })
@@ -71,7 +101,7 @@ impl Function {
         database: SocketAddr,
     ) -> Result<Option<Self>> {
         let (program, arguments, root) = match who {
-            Who::Oncebox => (take_payment()?, vec![], None),
+            Who::Oncebox | Who::WithOtel | Who::Traced => (who.binary().context("it is ours")??, vec![], None),
             Who::Python => {
                 let arguments = vec!["-m", "awslambdaric", "function.handler"];
                 (parts.python.clone(), arguments, Some(parts.python_folder.clone()))
@@ -92,6 +122,7 @@ impl Function {
             .current_dir(&root)
             .envs(environment(runtime_api, database))
             .env("LAMBDA_TASK_ROOT", &root)
+            .envs((who == Who::Traced).then_some(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -146,12 +177,12 @@ fn environment(runtime_api: SocketAddr, database: SocketAddr) -> [(&'static str,
     ]
 }
 
-/// The function that was built beside this program.
-fn take_payment() -> Result<PathBuf> {
-    let binary = std::env::current_exe()?.with_file_name("take-payment");
+/// A program that was built beside this one.
+fn built(name: &str) -> Result<PathBuf> {
+    let binary = std::env::current_exe()?.with_file_name(name);
     ensure!(
         binary.exists(),
-        "{} is missing; build it with: cargo build --release -p take-payment",
+        "{} is missing; `make bench-consumer` builds it",
         binary.display()
     );
     Ok(binary)

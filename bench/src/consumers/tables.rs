@@ -49,6 +49,7 @@ pub(crate) fn starts(starts: &[Init]) -> Section {
             ms(start.took.iter().min()),
             ms(start.took.iter().max()),
             python.map_or(String::new(), |python| format!("{:.2}", start.median_ms() / python)),
+            start.who.binary_mib().map_or(String::new(), |mib| format!("{mib:.1}")),
         ]
     });
     let ratio = of(Who::Oncebox)
@@ -66,9 +67,10 @@ pub(crate) fn starts(starts: &[Init]) -> Section {
     Section {
         title: "Consumers: init",
         about: "Milliseconds from the start of the process until it asks Lambda for its first event, with its files in memory; \
-                median, least and most."
+                median, least and most. `otel` is a feature of the crate: its spans are there, and nothing asks for them, or a \
+                collector is named."
             .to_owned(),
-        header: vec!["who", "p50", "least", "most", "÷ Python"],
+        header: vec!["who", "p50", "least", "most", "÷ Python", "binary MiB"],
         rows: rows.collect(),
         goals: goal.into_iter().collect(),
     }
