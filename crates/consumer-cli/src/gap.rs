@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     output::{Output, clean},
-    tables::Tables,
+    watermarks,
 };
 
 /// `oncebox-consumer gap …`
@@ -48,7 +48,7 @@ enum Action {
 #[derive(Debug, Args)]
 struct Named {
     #[command(flatten)]
-    tables: Tables,
+    watermarks: watermarks::Consumer,
     /// The key, as `partitionkey` says it.
     #[arg(long, short, value_name = "KEY")]
     key: String,
@@ -77,7 +77,7 @@ impl<'a> Report<'a> {
         Self {
             action,
             dry_run: false,
-            consumer: named.tables.consumer(),
+            consumer: named.watermarks.consumer(),
             key: &named.key,
             last: standing.last,
             first: standing.first,
@@ -91,7 +91,7 @@ impl<'a> Report<'a> {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.action {
         Action::Show(named) => {
-            let standing = named.tables.open().await.key(&named.key).await?;
+            let standing = named.watermarks.open().await?.key(&named.key).await?;
             named.output.print(&Report::of(&named, standing, "show"), text)
         }
         Action::Skip {
@@ -104,7 +104,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 async fn skip(named: &Named, sequence: i64, consent: Consent) -> Result<(), Failure> {
     consent.check()?;
-    let operator = named.tables.open().await;
+    let operator = named.watermarks.open().await?;
     let seen = operator.key(&named.key).await?;
     if seen.awaited != sequence {
         let problem = format!(

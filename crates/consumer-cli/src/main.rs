@@ -1,5 +1,5 @@
-//! Looks at and mends what consumers keep in DynamoDB: watermarks, dedupe records and what
-//! handlers have emitted.
+//! Looks at and mends what consumers keep in DynamoDB, and their watermarks in Postgres: how far keys have come, dedupe
+//! records and what handlers have emitted.
 //!
 //! Exit codes and names of JSON fields are documented in docs/OPERATIONS.md and do not change within a major
 //! version. No command shows a payload.
@@ -11,6 +11,7 @@ mod outbox;
 mod output;
 mod record;
 mod tables;
+mod watermarks;
 
 use std::{io::Write as _, process::ExitCode};
 

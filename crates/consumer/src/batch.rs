@@ -1,5 +1,7 @@
 //! One batch: every event gets its own verdict, and every message is acknowledged or goes back.
 
+mod in_turn;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -14,6 +16,7 @@ use crate::{
     claim_check::{ClaimCheck, Resolved},
     dead_letter::DeadLetterQueue,
     failure::{Failure, Reason},
+    gap_guard::{GapGuard, Place, Position},
     handler::Route,
     invocation::{Budget, Invocation},
     lane::{Lane, Order, lanes},
@@ -27,10 +30,7 @@ use crate::{
     time::{self, timeout_at},
 };
 #[cfg(feature = "dynamodb")]
-use crate::{
-    dynamodb::{Task, TransactionalBatch},
-    outbox::Posting,
-};
+use crate::{dynamodb::TransactionalBatch, outbox::Posting};
 
 /// A consumer of events: handlers by event type, each with its effect mode.
 pub struct Consumer {
@@ -47,8 +47,7 @@ pub struct Consumer {
     pub(crate) dedupe: Option<crate::DynamoDbDedupe>,
     #[cfg(feature = "dynamodb")]
     pub(crate) outbox: Option<Arc<crate::outbox::Outbox>>,
-    #[cfg(feature = "dynamodb")]
-    pub(crate) gap_guard: Option<crate::GapGuard>,
+    pub(crate) gap_guard: Option<(GapGuard, Place)>,
     #[cfg(feature = "postgres")]
     pub(crate) inbox: Option<crate::postgres::Inbox>,
 }
@@ -103,10 +102,7 @@ impl Consumer {
     /// neither; delivered again, none has a second effect.
     pub async fn settle_batch(&self, event: SqsEvent, invocation: &Invocation) -> Result<Settlement, BatchError> {
         let mut delivery = Delivery::decode(event)?;
-        #[cfg(feature = "dynamodb")]
-        {
-            delivery.is_gap_guarded = self.gap_guard.is_some();
-        }
+        delivery.is_gap_guarded = self.gap_guard.is_some();
         let delivery = delivery;
         #[cfg(feature = "dynamodb")]
         let outbox = self.outbox.as_ref();
@@ -122,7 +118,7 @@ impl Consumer {
                 TransactionalBatch::new(
                     dedupe,
                     &self.name,
-                    self.gap_guard,
+                    self.is_guarded_at(Place::DynamoDb),
                     emits,
                     lanes.len(),
                     invocation.budget,
@@ -178,7 +174,7 @@ impl Consumer {
             let events = parts.filter_map(|part| {
                 let content = part.content.as_ref().ok()?;
                 let is_transactional = matches!(self.router.route(content), Ok(Some(Route::Transactional(_))));
-                let is_looked_up = is_transactional || shared.delivery.is_gap_guarded;
+                let is_looked_up = is_transactional || self.is_guarded_at(Place::DynamoDb);
                 is_looked_up.then(|| (content, shared.delivery.record_of(part).receive_count.unwrap_or(1)))
             });
             transactional.look_up(events).await;
@@ -278,7 +274,7 @@ impl Consumer {
     /// Settled only when the dead letter is safely stored; before that the message is the only copy.
     async fn set_aside(&self, shared: &Shared<'_>, part: &Part, reason: Reason, error: String) -> Settled {
         let set_aside = match self.queues.send(shared.delivery, part, reason, &error).await {
-            Ok(()) => shared.pass_by(part).await,
+            Ok(()) => self.pass_by(shared, part).await,
             not_sent => not_sent,
         };
         let (is_failed, error) = match set_aside {
@@ -299,25 +295,17 @@ impl Consumer {
         };
         let budget = shared.invocation.budget;
         let ready = self.ready(content, budget).await;
-        #[cfg(feature = "dynamodb")]
-        if let Some(transactional) = &shared.transactional
-            && let Some(position) = transactional.position(content)
+        if let Some((guard, place)) = self.gap_guard
+            && let Some(position) = Position::of(content)
         {
-            let task = match &ready {
-                Ok((Route::Transactional(handler), content)) => Task::Handle(handler.as_ref(), content),
-                Ok((Route::Leased(_), _)) => {
-                    Task::End(Failure::retryable("a gap guard needs transactional handlers").into())
-                }
-                #[cfg(feature = "postgres")]
-                Ok((Route::Postgres(_), _)) => {
-                    Task::End(Failure::retryable("a gap guard needs transactional handlers").into())
-                }
-                Err(verdict) => Task::End(verdict.clone()),
-            };
             let receive_count = shared.delivery.record_of(part).receive_count.unwrap_or(1);
-            return transactional
-                .consume_in_turn(position, content, task, receive_count, permit)
-                .await;
+            let turn = in_turn::InTurn {
+                guard,
+                position,
+                content,
+                receive_count,
+            };
+            return self.consume_in_turn(shared, place, turn, ready, permit).await;
         }
         match ready {
             Ok((route, content)) => self.consume(shared, route, &content, permit).await,
@@ -406,17 +394,6 @@ impl Shared<'_> {
             transactional.committer.lane_ended();
         }
     }
-
-    /// Lets the successors of an event go on that was set aside.
-    async fn pass_by(&self, part: &Part) -> Result<(), String> {
-        let (Some(transactional), Ok(content)) = (&self.transactional, &part.content) else {
-            return Ok(());
-        };
-        match transactional.position(content) {
-            Some(position) => transactional.pass_by(position).await,
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(not(feature = "dynamodb"))]
@@ -433,8 +410,4 @@ impl Shared<'_> {
     async fn post(&self) {}
 
     fn lane_ended(&self) {}
-
-    async fn pass_by(&self, _: &Part) -> Result<(), String> {
-        Ok(())
-    }
 }

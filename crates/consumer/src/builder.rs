@@ -13,6 +13,7 @@ use crate::{
     claim_check::ClaimCheck,
     dead_letter::DeadLetterQueue,
     failure::HandlerError,
+    gap_guard::{GapGuard, Place},
     handler::{Handler, Route},
     reading::{Contract, Read, Upcast, chain},
     retry_delay::RetryDelay,
@@ -56,8 +57,7 @@ pub struct ConsumerBuilder {
     targets: HashMap<String, crate::outbox::Target>,
     #[cfg(feature = "test-kit")]
     post: Option<Arc<dyn crate::outbox::Post>>,
-    #[cfg(feature = "dynamodb")]
-    gap_guard: Option<crate::GapGuard>,
+    gap_guard: Option<GapGuard>,
     #[cfg(feature = "postgres")]
     pool: Option<sqlx::PgPool>,
 }
@@ -95,7 +95,6 @@ impl Consumer {
             targets: HashMap::new(),
             #[cfg(feature = "test-kit")]
             post: None,
-            #[cfg(feature = "dynamodb")]
             gap_guard: None,
             #[cfg(feature = "postgres")]
             pool: None,
@@ -239,9 +238,9 @@ impl ConsumerBuilder {
     /// dropped; the others are consumed as without it. An event that goes to the dead-letter queue
     /// lets its successors go on, and has its effect late when it is redriven.
     ///
-    /// All handlers must be transactional. A watermark per key stays in the dedupe table for good.
-    #[cfg(feature = "dynamodb")]
-    pub fn gap_guard(mut self, guard: crate::GapGuard) -> Self {
+    /// All handlers must be transactional, or all work in Postgres. A watermark per key stays in the dedupe table, or
+    /// in `oncebox.watermark`, for good.
+    pub fn gap_guard(mut self, guard: GapGuard) -> Self {
         self.gap_guard = Some(guard);
         self
     }
@@ -366,6 +365,7 @@ impl ConsumerBuilder {
         for (event_type, route) in routes.chain(self.any.iter().map(|route| ("*", route))) {
             self.check_store(event_type, route)?;
         }
+        let gap_guard = self.place_guard(&made)?;
         let sqs = Arc::new(crate::sqs::SqsClient::new(self.sqs.take()));
         #[cfg(feature = "dynamodb")]
         let outbox = self.make_outbox(&sqs)?;
@@ -386,8 +386,7 @@ impl ConsumerBuilder {
             dedupe: self.dedupe.map(|dedupe| dedupe.with_tables(self.tables)),
             #[cfg(feature = "dynamodb")]
             outbox,
-            #[cfg(feature = "dynamodb")]
-            gap_guard: self.gap_guard,
+            gap_guard,
             #[cfg(feature = "postgres")]
             inbox: self.pool.map(crate::postgres::Inbox::new),
             name: self.name,
@@ -469,6 +468,35 @@ impl ConsumerBuilder {
         self.fault.get_or_insert(fault);
     }
 
+    /// Where the watermarks are: a key has one, so all handlers have their effects beside it.
+    fn place_guard(&self, routes: &HashMap<&'static str, Route>) -> Result<Option<(GapGuard, Place)>, StartError> {
+        let Some(guard) = self.gap_guard else { return Ok(None) };
+        let mut placed: Option<Place> = None;
+        let routes = routes.iter().map(|(event_type, route)| (*event_type, route));
+        for (event_type, route) in routes.chain(self.any.iter().map(|route| ("*", route))) {
+            let event_type = || event_type.to_owned();
+            let place = match route {
+                #[cfg(feature = "dynamodb")]
+                Route::Transactional(_) => Place::DynamoDb,
+                #[cfg(feature = "postgres")]
+                Route::Postgres(_) => Place::Postgres,
+                #[cfg(feature = "dynamodb")]
+                Route::Leased(_) => {
+                    return Err(StartError::GapGuard {
+                        event_type: event_type(),
+                    });
+                }
+            };
+            if placed.is_some_and(|placed| placed != place) {
+                return Err(StartError::TwoWatermarks {
+                    event_type: event_type(),
+                });
+            }
+            placed = Some(place);
+        }
+        Ok(placed.map(|place| (guard, place)))
+    }
+
     /// A handler without its store could only fail every message.
     fn check_store(&self, event_type: &str, route: &Route) -> Result<(), StartError> {
         let event_type = event_type.to_owned();
@@ -487,11 +515,7 @@ impl ConsumerBuilder {
                 })
             }
             #[cfg(feature = "dynamodb")]
-            Route::Leased(_) if self.gap_guard.is_some() => Err(StartError::GapGuard { event_type }),
-            #[cfg(feature = "dynamodb")]
             Route::Leased(_) => Ok(()),
-            #[cfg(all(feature = "dynamodb", feature = "postgres"))]
-            Route::Postgres(_) if self.gap_guard.is_some() => Err(StartError::GapGuard { event_type }),
             #[cfg(feature = "postgres")]
             Route::Postgres(_) if self.pool.is_none() => Err(StartError::NoPostgres { event_type }),
             #[cfg(feature = "postgres")]

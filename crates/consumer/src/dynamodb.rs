@@ -21,7 +21,6 @@ pub use condition::Condition;
 pub(crate) use condition::Test;
 pub use dedupe::DynamoDbDedupe;
 pub use effects::{Check, Delete, Effects, Put, Update};
-pub use watermark::GapGuard;
 
 use futures::future::BoxFuture;
 use oncebox_envelope::{Envelope, RawEnvelope};

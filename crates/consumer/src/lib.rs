@@ -51,6 +51,7 @@ mod dead_letter;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
 mod failure;
+mod gap_guard;
 mod handler;
 mod invocation;
 mod lane;
@@ -91,6 +92,7 @@ mod effect_modes {}
 pub use batch::{BatchError, Consumer};
 pub use builder::ConsumerBuilder;
 pub use failure::{HandlerError, Reason};
+pub use gap_guard::GapGuard;
 pub use handler::Handler;
 pub use invocation::Invocation;
 pub use outcome::Outcome;
@@ -104,8 +106,8 @@ pub use unknown_type::UnknownType;
 pub use claim_check::S3ClaimCheck;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::{
-    Attribute, Check, Condition, Delete, DynamoDbDedupe, Effects, GapGuard, Key, Put, Transactional,
-    TransactionalHandler, Update, transactional,
+    Attribute, Check, Condition, Delete, DynamoDbDedupe, Effects, Key, Put, Transactional, TransactionalHandler,
+    Update, transactional,
 };
 #[cfg(feature = "dynamodb")]
 pub use leased::{

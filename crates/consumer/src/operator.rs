@@ -4,12 +4,16 @@
 
 mod gap;
 mod outbox;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod record;
 
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresOperator;
 pub use self::{
     gap::KeyStanding,
     outbox::{EmittedEvent, OutboxOperator, OutboxStanding, ParcelStanding},
@@ -31,7 +35,7 @@ pub struct Operator {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OperatorError {
-    /// DynamoDB says no, or nothing. Nothing was changed.
+    /// DynamoDB or Postgres says no, or nothing. Nothing was changed.
     #[error("table `{table}` could not be read or written: {why}")]
     Table {
         /// The table.

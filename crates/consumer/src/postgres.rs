@@ -1,9 +1,14 @@
 //! The `postgres` mode: effects and inbox row in one transaction.
 
+mod in_turn;
 mod inbox;
 mod sql_error;
+pub(crate) mod watermark;
 
+pub(crate) use in_turn::{InTurn, Task};
 pub(crate) use inbox::Inbox;
+#[cfg(feature = "operator")]
+pub(crate) use sql_error::describe;
 
 use futures::future::BoxFuture;
 use oncebox_envelope::{Envelope, RawEnvelope};
@@ -100,13 +105,16 @@ where
 /// # Panics
 /// Outside of a tokio runtime.
 pub fn pool_from_env() -> Result<PgPool, StartError> {
-    let name = "DATABASE_URL";
-    let url = required_env(name, "the URL of the Postgres database")?;
-    let options: PgConnectOptions = url.parse().map_err(|_| StartError::InvalidEnv {
-        name: name.to_owned(),
-        expected: "a Postgres URL like `postgres://user:password@host:5432/database`",
-    })?;
     Ok(PgPoolOptions::new()
         .max_connections(4)
-        .connect_lazy_with(options.application_name("oncebox-consumer")))
+        .connect_lazy_with(options_from_env()?.application_name("oncebox-consumer")))
+}
+
+pub(crate) fn options_from_env() -> Result<PgConnectOptions, StartError> {
+    let name = "DATABASE_URL";
+    let url = required_env(name, "the URL of the Postgres database")?;
+    url.parse().map_err(|_| StartError::InvalidEnv {
+        name: name.to_owned(),
+        expected: "a Postgres URL like `postgres://user:password@host:5432/database`",
+    })
 }

@@ -80,11 +80,18 @@ pub enum StartError {
         /// The event type.
         event_type: String,
     },
-    /// A gap guard over a handler that does not commit its watermark.
-    #[error(
-        "the consumer has a gap guard, and the handler of `{event_type}` is not transactional; give one of them up"
-    )]
+    /// A gap guard over a handler whose effect is not in a transaction that could hold its watermark.
+    #[error("the consumer has a gap guard, and the handler of `{event_type}` is leased; give one of them up")]
     GapGuard {
+        /// The event type, `*` for `on_any`.
+        event_type: String,
+    },
+    /// A gap guard over handlers in DynamoDB and in Postgres.
+    #[error(
+        "the consumer has a gap guard, and the handler of `{event_type}` has its effect in another store than the others: \
+         a key has one watermark; make two consumers of them"
+    )]
+    TwoWatermarks {
         /// The event type, `*` for `on_any`.
         event_type: String,
     },

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
 mod gap;
+mod gap_postgres;
 mod outbox;
 mod record;
 mod scene;

@@ -129,23 +129,7 @@ impl Scene {
 
     /// The same, on this table.
     pub(crate) async fn run_on(table: &str, arguments: &[&str]) -> Printed {
-        let output = Command::new(env!("CARGO_BIN_EXE_oncebox-consumer"))
-            .args(arguments)
-            .args(["--consumer", CONSUMER, "--table", table])
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        let output = tokio::time::timeout(Duration::from_secs(60), output)
-            .await
-            .unwrap()
-            .unwrap();
-        let printed = Printed {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        };
-        assert!(!format!("{printed:?}").contains(CANARY), "{printed:?}");
-        printed
+        run_with(&[arguments, &["--table", table]].concat(), &[]).await
     }
 
     /// Runs the binary with `--json` and expects success.
@@ -154,6 +138,28 @@ impl Scene {
         assert_eq!(printed.code, Some(0), "{arguments:?}: {printed:?}");
         serde_json::from_str(&printed.stdout).unwrap()
     }
+}
+
+/// Runs the binary with these variables, for our consumer.
+pub(crate) async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Printed {
+    let output = Command::new(env!("CARGO_BIN_EXE_oncebox-consumer"))
+        .args(arguments)
+        .args(["--consumer", CONSUMER])
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(Duration::from_secs(60), output)
+        .await
+        .unwrap()
+        .unwrap();
+    let printed = Printed {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    };
+    assert!(!format!("{printed:?}").contains(CANARY), "{printed:?}");
+    printed
 }
 
 /// An event as SQS delivers it.

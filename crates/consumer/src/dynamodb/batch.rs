@@ -13,10 +13,11 @@ use super::{
     described::{Described, Record},
     effects::Effects,
     store::{Item, ItemKey},
-    watermark::{GapGuard, MAX_MISSED, Print, Stamp, Turn, Watermark},
+    watermark::Stamp,
 };
 use crate::{
-    failure::{Failure, Reason},
+    failure::Failure,
+    gap_guard::{GapGuard, MAX_MISSED, Position, Print, Turn, Watermark},
     handler::Attempt,
     invocation::Budget,
     outbox::{Emitter, Outbox, Packing, Posting},
@@ -29,7 +30,7 @@ use crate::{
 pub(crate) struct TransactionalBatch<'a> {
     dedupe: &'a DynamoDbDedupe,
     consumer: &'a str,
-    guard: Option<GapGuard>,
+    is_guarded: bool,
     budget: Budget,
     outbox: Option<&'a Arc<Outbox>>,
     packing: Packing,
@@ -45,13 +46,6 @@ struct Known {
     watermarks: HashMap<String, Option<Watermark>>,
 }
 
-/// Where an event stands that the gap guard looks after.
-#[derive(Clone, Copy)]
-pub(crate) struct Position<'a> {
-    key: &'a str,
-    sequence: i64,
-}
-
 /// What is to be done about an event when it is its turn.
 pub(crate) enum Task<'a> {
     Handle(&'a dyn Attempt<Effects>, &'a Content),
@@ -63,7 +57,7 @@ impl<'a> TransactionalBatch<'a> {
     pub(crate) fn new(
         dedupe: &'a DynamoDbDedupe,
         consumer: &'a str,
-        guard: Option<GapGuard>,
+        is_guarded: bool,
         emits: Option<(&'a Arc<Outbox>, &'a Posting<'a>)>,
         lanes: usize,
         budget: Budget,
@@ -72,7 +66,7 @@ impl<'a> TransactionalBatch<'a> {
         Self {
             dedupe,
             consumer,
-            guard,
+            is_guarded,
             budget,
             outbox: emits.map(|(outbox, _)| outbox),
             packing: Packing::default(),
@@ -82,13 +76,8 @@ impl<'a> TransactionalBatch<'a> {
     }
 
     /// Where an event stands, if the gap guard looks after it.
-    pub(crate) fn position<'c>(&self, content: &'c Content) -> Option<Position<'c>> {
-        self.guard?;
-        let envelope = &content.envelope;
-        Some(Position {
-            key: envelope.partition_key.as_ref()?.as_str(),
-            sequence: envelope.sequence?.get(),
-        })
+    fn position<'c>(&self, content: &'c Content) -> Option<Position<'c>> {
+        Position::of(content).filter(|_| self.is_guarded)
     }
 
     /// Reads in one go what may be known of `events`: of each its record where it has been
@@ -159,15 +148,13 @@ impl<'a> TransactionalBatch<'a> {
     /// have done; and the commit holds only if nothing has moved it since.
     pub(crate) async fn consume_in_turn(
         &self,
+        guard: GapGuard,
         position: Position<'_>,
         content: &Content,
         task: Task<'_>,
         receive_count: u32,
         permit: SemaphorePermit<'_>,
     ) -> Verdict {
-        let Some(guard) = self.guard else {
-            return Failure::retryable("the consumer was built without a gap guard").into();
-        };
         let known = match self.watermark(position.key).await {
             Ok(known) => known,
             Err(failure) => return failure.into(),
@@ -180,7 +167,7 @@ impl<'a> TransactionalBatch<'a> {
         match guard.turn(known.as_ref(), position.sequence, print) {
             Turn::Duplicate => return Verdict::Duplicate,
             Turn::Mismatch => return Failure::payload_mismatch().into(),
-            Turn::Gap { expected } => return held(guard, expected, position.sequence, receive_count),
+            Turn::Gap { expected } => return guard.held(expected, position.sequence, receive_count),
             Turn::Before => {
                 return match task {
                     Task::Handle(handler, content) => self.consume(handler, content, permit).await,
@@ -219,8 +206,7 @@ impl<'a> TransactionalBatch<'a> {
     ///
     /// # Errors
     /// Why they cannot.
-    pub(crate) async fn pass_by(&self, position: Position<'_>) -> Result<(), String> {
-        let Some(guard) = self.guard else { return Ok(()) };
+    pub(crate) async fn pass_by(&self, guard: GapGuard, position: Position<'_>) -> Result<(), String> {
         let known = self
             .watermark(position.key)
             .await
@@ -319,14 +305,5 @@ impl<'a> TransactionalBatch<'a> {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn held(guard: GapGuard, expected: i64, found: i64, receive_count: u32) -> Verdict {
-    let gap = format!("sequence {found} waits for {expected}, which has not come");
-    if receive_count >= guard.park_after {
-        Failure::permanent(Reason::Gap, gap).into()
-    } else {
-        Verdict::Held(gap)
     }
 }

@@ -1,149 +1,20 @@
-//! How far a consumer has come within a key, and whose turn it is. Pure.
+//! The watermark as an item of DynamoDB, and its write for one event. Pure.
 
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
 
 use super::{
     attribute::{Attribute, Key},
     condition::Condition,
     store::{Change, Item, Write},
 };
-use crate::{failure::Failure, outcome::Verdict, record::Content};
-
-/// How many events of a key are known by their id and payload, and not by their sequence alone.
-const RECENT: usize = 32;
-/// How many events may be passed by before a person has to look.
-pub(crate) const MAX_MISSED: usize = 1_000;
-/// An event as the watermark remembers it.
-const PRINT_BYTES: usize = 16;
-
-/// Holds back an event whose predecessors within its key have not had their effect yet.
-///
-/// It is for consumers that get *all* events of a key: one that a filter leaves out is a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GapGuard {
-    start: Start,
-    pub(crate) park_after: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Start {
-    One,
-    FirstSeen,
-}
-
-impl GapGuard {
-    /// Every key begins with sequence 1: for a consumer that has been there from the beginning, or
-    /// is fed by a replay from it.
-    #[must_use]
-    pub const fn from_one() -> Self {
-        Self {
-            start: Start::One,
-            park_after: 10,
-        }
-    }
-
-    /// A key begins with the event of it that comes first: for a consumer that begins in the middle.
-    ///
-    /// What comes later with a lower sequence than that has its effect once too, but in no order.
-    #[must_use]
-    pub const fn from_first_seen() -> Self {
-        Self {
-            start: Start::FirstSeen,
-            park_after: 10,
-        }
-    }
-
-    /// At which delivery (receive count) an event that still waits goes to the dead-letter queue
-    /// with reason `gap`; by default the 10th, at least 1.
-    ///
-    /// Keep it below the queue's `maxReceiveCount`: there SQS moves it, without a reason.
-    #[must_use]
-    pub const fn park_after(mut self, deliveries: u32) -> Self {
-        self.park_after = if deliveries == 0 { 1 } else { deliveries };
-        self
-    }
-}
-
-/// Id and payload of an event, shortened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Print([u8; PRINT_BYTES]);
-
-impl Print {
-    /// Of one that was passed by.
-    const NONE: Self = Self([0; PRINT_BYTES]);
-
-    pub(crate) fn of(content: &Content) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(content.envelope.id.as_uuid().as_bytes());
-        hash.update(content.hash.as_bytes());
-        let mut print = [0; PRINT_BYTES];
-        print.copy_from_slice(&hash.finalize()[..PRINT_BYTES]);
-        Self(print)
-    }
-}
-
-/// The record of a key: how far a consumer has come in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Watermark {
-    /// Up to here each event had its effect or is in `missed`, from `first` on.
-    pub(crate) last: i64,
-    pub(crate) first: i64,
-    /// Which write this is: nothing is written over what one has not seen.
-    pub(crate) own: String,
-    /// Of the last events, `last` last.
-    recent: Vec<Print>,
-    /// Sequences that were passed by without an effect.
-    pub(crate) missed: BTreeSet<i64>,
-}
-
-/// What is to be done with an event, by its sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// It is the next one of its key.
-    Next,
-    /// It was passed by, set aside or skipped, and comes now.
-    Late,
-    /// It comes from before the first one that was seen: its key knows nothing of it.
-    Before,
-    /// It had its effect.
-    Duplicate,
-    /// Another event with this sequence had its effect.
-    Mismatch,
-    /// The one with sequence `expected` is missing.
-    Gap { expected: i64 },
-}
-
-impl GapGuard {
-    /// Whose turn it is. Without a print nothing is told of payloads.
-    pub(crate) fn turn(self, known: Option<&Watermark>, sequence: i64, print: Option<Print>) -> Turn {
-        let Some(known) = known else {
-            return match self.start {
-                Start::One if sequence > 1 => Turn::Gap { expected: 1 },
-                Start::One | Start::FirstSeen => Turn::Next,
-            };
-        };
-        if sequence < known.first {
-            Turn::Before
-        } else if known.missed.contains(&sequence) {
-            Turn::Late
-        } else if sequence <= known.last {
-            match (known.print_of(sequence), print) {
-                (Some(recent), Some(print)) if recent != print && recent != Print::NONE => Turn::Mismatch,
-                _ => Turn::Duplicate,
-            }
-        } else if Some(sequence) == known.last.checked_add(1) {
-            Turn::Next
-        } else {
-            Turn::Gap {
-                expected: known.last.saturating_add(1),
-            }
-        }
-    }
-}
+use crate::{
+    failure::Failure,
+    gap_guard::{GapGuard, Print, Turn, Watermark},
+    outcome::Verdict,
+};
 
 impl Watermark {
     /// The key of its item. Keys of DynamoDB have 2,048 bytes at most, so a long one is hashed.
@@ -161,55 +32,16 @@ impl Watermark {
     pub(crate) fn read(item: &Item) -> Option<Self> {
         let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
         let recent = item.get("recent")?.as_b().ok()?.as_ref();
-        let print = |bytes: &[u8]| bytes.try_into().ok().map(Print);
         let missed = match item.get("missed") {
             None => Some(BTreeSet::new()),
             Some(missed) => missed.as_ns().ok()?.iter().map(|n| n.parse::<i64>().ok()).collect(),
         };
-        Some(Self {
-            last: number("last")?,
-            first: number("first")?,
-            own: item.get("own")?.as_s().ok()?.clone(),
-            recent: recent.chunks(PRINT_BYTES).map(print).collect::<Option<_>>()?,
-            missed: missed?,
-        })
-    }
-
-    fn print_of(&self, sequence: i64) -> Option<Print> {
-        let back = usize::try_from(self.last.checked_sub(sequence)?).ok()?;
-        let place = self.recent.len().checked_sub(back + 1)?;
-        self.recent.get(place).copied()
-    }
-
-    /// The watermark when the event has had its effect, or was passed by.
-    fn after(known: Option<&Self>, sequence: i64, print: Option<Print>) -> Self {
-        let mut after = known.cloned().unwrap_or(Self {
-            last: sequence.saturating_sub(1),
-            first: sequence,
-            own: String::new(),
-            recent: Vec::new(),
-            missed: BTreeSet::new(),
-        });
-        after.own = Uuid::new_v4().to_string();
-        if sequence > after.last {
-            after.last = sequence;
-            after.recent.push(print.unwrap_or(Print::NONE));
-            let extra = after.recent.len().saturating_sub(RECENT);
-            after.recent.drain(..extra);
-        } else if let Ok(back) = usize::try_from(after.last - sequence)
-            && let Some(place) = after.recent.len().checked_sub(back + 1)
-        {
-            after.recent[place] = print.unwrap_or(Print::NONE);
-        }
-        match print {
-            Some(_) => after.missed.remove(&sequence),
-            None => after.missed.insert(sequence),
-        };
-        after
+        let own = item.get("own")?.as_s().ok()?.clone();
+        Self::stored(number("last")?, number("first")?, own, recent, missed?)
     }
 
     fn attributes(&self) -> Vec<(String, Attribute)> {
-        let recent: Vec<u8> = self.recent.iter().flat_map(|print| print.0).collect();
+        let recent = self.recent_bytes();
         let mut attributes: Vec<(String, Attribute)> = vec![
             ("st".to_owned(), "key".into()),
             ("last".to_owned(), self.last.into()),

@@ -2,10 +2,10 @@
 
 use crate::{
     dynamodb::{
-        GapGuard,
         store::{Cancellation, Transacted},
-        watermark::{MAX_MISSED, Stamp, Watermark},
+        watermark::Stamp,
     },
+    gap_guard::{GapGuard, MAX_MISSED, Watermark},
     operator::{Operator, OperatorError},
     outcome::Verdict,
 };
@@ -27,7 +27,7 @@ pub struct KeyStanding {
 }
 
 impl KeyStanding {
-    fn of(known: Option<&Watermark>) -> Self {
+    pub(super) fn of(known: Option<&Watermark>) -> Self {
         Self {
             last: known.map(|known| known.last),
             first: known.map(|known| known.first),
@@ -37,6 +37,23 @@ impl KeyStanding {
             awaited: known.map_or(1, |known| known.last.saturating_add(1)),
             own: known.map(|known| known.own.clone()),
         }
+    }
+
+    /// Whether the one with this sequence may be skipped, by whoever has seen this.
+    pub(super) fn allows(&self, known: Option<&Watermark>, sequence: i64) -> Result<(), OperatorError> {
+        if known.map(|known| &known.own) != self.own.as_ref() {
+            return Err(OperatorError::Moved);
+        }
+        if sequence != self.awaited {
+            return Err(OperatorError::NotAwaited {
+                expected: self.awaited,
+                found: sequence,
+            });
+        }
+        if self.missed.len() >= MAX_MISSED {
+            return Err(OperatorError::TooManyMissed(MAX_MISSED));
+        }
+        Ok(())
     }
 }
 
@@ -63,18 +80,7 @@ impl Operator {
     /// Dropped before it ends, the event may be passed by or not.
     pub async fn skip(&self, key: &str, sequence: i64, seen: &KeyStanding) -> Result<KeyStanding, OperatorError> {
         let known = self.watermark(key).await?;
-        if known.as_ref().map(|known| &known.own) != seen.own.as_ref() {
-            return Err(OperatorError::Moved);
-        }
-        if sequence != seen.awaited {
-            return Err(OperatorError::NotAwaited {
-                expected: seen.awaited,
-                found: sequence,
-            });
-        }
-        if seen.missed.len() >= MAX_MISSED {
-            return Err(OperatorError::TooManyMissed(MAX_MISSED));
-        }
+        seen.allows(known.as_ref(), sequence)?;
         // Which guard the consumer has makes no difference to the write.
         let guard = GapGuard::from_one();
         let place = Watermark::key(&self.consumer, key);

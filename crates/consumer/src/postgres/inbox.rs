@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgPool, PgTransaction};
 use tokio::time::{Instant, timeout_at};
 
-use super::sql_error::describe;
+use super::{in_turn::InTurn, sql_error::describe};
 use crate::{
     failure::{Failure, Reason},
     handler::Attempt,
@@ -21,12 +21,31 @@ pub(crate) struct Inbox {
     pub(crate) faults: Option<std::sync::Arc<crate::test_kit::faults::InboxFaults>>,
 }
 
+/// A handler that works in a transaction.
+pub(crate) type Worker<'a> = &'a dyn Attempt<PgTransaction<'static>>;
+
+/// What is done in a transaction.
+pub(super) enum Job<'a> {
+    /// An event has its effect.
+    Event(&'a Content, Worker<'a>),
+    /// The gap guard looks after the event.
+    InTurn(InTurn<'a>),
+}
+
 /// How the work in a transaction went.
-enum Work {
-    /// The row is ours and the handler has done its work.
-    Ready,
+pub(super) enum Work {
+    /// To be committed; what the event comes to then.
+    Ready(Verdict),
     /// There is nothing to commit.
     Ended(Verdict),
+}
+
+/// What the inbox says of an event.
+pub(super) enum Row {
+    /// It is new, and inserted by this transaction.
+    Inserted { transaction: String },
+    /// It has had its effect, or cannot have it.
+    Known(Verdict),
 }
 
 impl Inbox {
@@ -47,24 +66,24 @@ impl Inbox {
             reason = "the shape that it has with the feature"
         )
     )]
-    async fn boundary(&self) {
+    pub(super) async fn boundary(&self) {
         #[cfg(feature = "test-kit")]
         if let Some(faults) = &self.faults {
             faults.gate.pause().await;
         }
     }
 
-    async fn commit(&self, tx: PgTransaction<'static>, until: Instant) -> Verdict {
+    async fn commit(&self, tx: PgTransaction<'static>, done: Verdict, until: Instant) -> Verdict {
         self.boundary().await;
         #[cfg(feature = "test-kit")]
         if let Some(fault) = self.faults.as_ref().and_then(|faults| faults.next_commit()) {
             match fault {
-                crate::test_kit::Fault::LoseReply => drop(commit(tx, until).await),
+                crate::test_kit::Fault::LoseReply => drop(commit(tx, done, until).await),
                 _ => drop(tx),
             }
             return Failure::retryable("the outcome of the commit is unknown: lost by the test kit").into();
         }
-        let verdict = commit(tx, until).await;
+        let verdict = commit(tx, done, until).await;
         self.boundary().await;
         verdict
     }
@@ -74,9 +93,14 @@ impl Inbox {
         &self,
         consumer: &str,
         content: &Content,
-        handler: &dyn Attempt<PgTransaction<'static>>,
+        handler: Worker<'_>,
         budget: Budget,
     ) -> Verdict {
+        self.run(consumer, &Job::Event(content, handler), budget).await
+    }
+
+    /// Works in a transaction, and commits it if there is something to commit.
+    pub(super) async fn run(&self, consumer: &str, job: &Job<'_>, budget: Budget) -> Verdict {
         self.boundary().await;
         let asked = Instant::now();
         let begin = format!("BEGIN; {}", limits(budget.work_until));
@@ -93,11 +117,14 @@ impl Inbox {
                     .execute(&mut *tx)
                     .await?;
             }
-            self.work(&mut tx, consumer, content, handler).await
+            match job {
+                Job::Event(content, handler) => self.effect(&mut tx, consumer, content, *handler).await,
+                Job::InTurn(turn) => self.in_turn(&mut tx, consumer, turn).await,
+            }
         })
         .await;
         let verdict = match worked {
-            Ok(Ok(Work::Ready)) => return self.commit(tx, budget.settle_until).await,
+            Ok(Ok(Work::Ready(done))) => return self.commit(tx, done, budget.settle_until).await,
             Ok(Ok(Work::Ended(verdict))) => verdict,
             Ok(Err(error)) => retryable(&error),
             Err(_) => Failure::retryable("the handler was not done within the time of this invocation").into(),
@@ -108,38 +135,71 @@ impl Inbox {
         verdict
     }
 
-    async fn work(
+    /// The row and the handler's work, or what the row says already.
+    pub(super) async fn effect(
         &self,
         tx: &mut PgTransaction<'static>,
         consumer: &str,
         content: &Content,
-        handler: &dyn Attempt<PgTransaction<'static>>,
+        handler: Worker<'_>,
     ) -> Result<Work, sqlx::Error> {
-        let id = content.envelope.id.as_uuid();
+        match self.insert(tx, consumer, content).await? {
+            Row::Inserted { transaction } => self.handle(tx, content, handler, &transaction).await,
+            Row::Known(verdict) => Ok(Work::Ended(verdict)),
+        }
+    }
+
+    pub(super) async fn insert(
+        &self,
+        tx: &mut PgTransaction<'static>,
+        consumer: &str,
+        content: &Content,
+    ) -> Result<Row, sqlx::Error> {
         // Where another transaction has inserted the row and not ended yet, this waits for its end.
         let inserted: Option<String> = sqlx::query_scalar(
             "INSERT INTO oncebox.inbox (consumer, event_id, payload_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING \
              RETURNING pg_current_xact_id()::text",
         )
         .bind(consumer)
-        .bind(id)
+        .bind(content.envelope.id.as_uuid())
         .bind(content.hash.as_bytes())
         .fetch_optional(&mut **tx)
         .await?;
         self.boundary().await;
-        let Some(transaction) = inserted else {
-            let stored: Option<Vec<u8>> =
-                sqlx::query_scalar("SELECT payload_hash FROM oncebox.inbox WHERE consumer = $1 AND event_id = $2")
-                    .bind(consumer)
-                    .bind(id)
-                    .fetch_optional(&mut **tx)
-                    .await?;
-            return Ok(Work::Ended(match stored {
-                Some(hash) if hash == content.hash.as_bytes() => Verdict::Duplicate,
-                Some(_) => Failure::payload_mismatch().into(),
-                None => Failure::retryable("the inbox row went away while it was read").into(),
-            }));
-        };
+        if let Some(transaction) = inserted {
+            return Ok(Row::Inserted { transaction });
+        }
+        let known = Self::known(tx, consumer, content).await?;
+        let gone = || Failure::retryable("the inbox row went away while it was read").into();
+        Ok(Row::Known(known.unwrap_or_else(gone)))
+    }
+
+    /// What the inbox says of an event that it knows.
+    pub(super) async fn known(
+        tx: &mut PgTransaction<'static>,
+        consumer: &str,
+        content: &Content,
+    ) -> Result<Option<Verdict>, sqlx::Error> {
+        let stored: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT payload_hash FROM oncebox.inbox WHERE consumer = $1 AND event_id = $2")
+                .bind(consumer)
+                .bind(content.envelope.id.as_uuid())
+                .fetch_optional(&mut **tx)
+                .await?;
+        Ok(stored.map(|hash| match hash == content.hash.as_bytes() {
+            true => Verdict::Duplicate,
+            false => Failure::payload_mismatch().into(),
+        }))
+    }
+
+    /// The handler's work in `transaction`.
+    pub(super) async fn handle(
+        &self,
+        tx: &mut PgTransaction<'static>,
+        content: &Content,
+        handler: Worker<'_>,
+        transaction: &str,
+    ) -> Result<Work, sqlx::Error> {
         if let Err(failure) = handler.attempt(content.envelope.clone(), tx).await {
             return Ok(Work::Ended(failure.into()));
         }
@@ -154,11 +214,11 @@ impl Inbox {
         let current: Option<String> = sqlx::query_scalar("SELECT pg_current_xact_id_if_assigned()::text")
             .fetch_one(&mut **tx)
             .await?;
-        if current.as_deref() != Some(transaction.as_str()) {
+        if current.as_deref() != Some(transaction) {
             let fault = "the handler ended its transaction; it must neither commit nor roll back, and a nested begin must succeed";
             return Ok(Work::Ended(Failure::permanent(Reason::InvalidEffects, fault).into()));
         }
-        Ok(Work::Ready)
+        Ok(Work::Ready(Verdict::Done))
     }
 }
 
@@ -177,9 +237,9 @@ fn limits(work_until: Instant) -> String {
 }
 
 /// Where the answer to the commit is lost, the message comes again and meets the row, if there is one.
-async fn commit(tx: PgTransaction<'static>, until: Instant) -> Verdict {
+async fn commit(tx: PgTransaction<'static>, done: Verdict, until: Instant) -> Verdict {
     match timeout_at(until, tx.commit()).await {
-        Ok(Ok(())) => Verdict::Done,
+        Ok(Ok(())) => done,
         // Refused, so not applied: a serialization failure, for instance.
         Ok(Err(error @ sqlx::Error::Database(_))) => retryable(&error),
         Ok(Err(error)) => {

@@ -2,10 +2,12 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use oncebox_consumer::{
-    Consumer, Effects, GapGuard, HandlerError, Key, Outcome, Reason, StartError, UnknownType, postgres, transactional,
+    Consumer, Effects, GapGuard, HandlerError, Key, LeaseContext, Outcome, Reason, StartError, UnknownType, leased,
+    postgres, test_kit::MemoryTables, transactional,
 };
-use oncebox_envelope::{Envelope, Event as _};
+use oncebox_envelope::{Envelope, Event as _, RawData};
 use serde_json::json;
+use sqlx::PgPool;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -300,9 +302,26 @@ async fn three_functions_with_the_same_keys_in_any_order_have_each_effect_once_a
     }
 }
 
-#[test]
-fn a_guard_over_a_handler_that_cannot_keep_it_is_a_fault_at_start() {
-    let consumer = Consumer::builder("a").gap_guard(GapGuard::from_one());
-    let consumer = consumer.on::<Ping, _>(postgres(insert)).build();
-    assert!(matches!(consumer, Err(StartError::GapGuard { .. })));
+async fn call(_: Envelope<Ping>, _: &LeaseContext) -> Result<(), HandlerError> {
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_guard_over_a_handler_that_cannot_keep_it_is_a_fault_at_start() {
+    let tables = MemoryTables::new();
+    let guarded = || {
+        let pool = PgPool::connect_lazy("postgres://127.0.0.1/none").unwrap();
+        let consumer = Consumer::builder("a").dedupe(tables.dedupe()).postgres(pool);
+        consumer.gap_guard(GapGuard::from_one())
+    };
+    let leased = guarded().on::<Ping, _>(leased(call).retry_same_key()).build();
+    assert!(matches!(leased, Err(StartError::GapGuard { .. })));
+    let two = guarded().on::<Ping, _>(postgres(insert)).on_any(transactional(nothing));
+    assert!(matches!(two.build(), Err(StartError::TwoWatermarks { .. })));
+    assert!(guarded().on::<Ping, _>(postgres(insert)).build().is_ok());
+    assert!(guarded().on::<Ping, _>(transactional(count)).build().is_ok());
+}
+
+async fn nothing(_: Envelope<RawData>, _: &mut Effects) -> Result<(), HandlerError> {
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! The postgres mode: one effect per event, all or nothing.
 
+mod gap_guard;
+
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use oncebox_consumer::{Consumer, HandlerError, Invocation, Outcome, PgTransaction, PostgresHandler, Reason, postgres};

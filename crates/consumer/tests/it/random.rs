@@ -9,5 +9,6 @@ mod fifo;
 mod gap_guard;
 mod leased;
 mod postgres;
+mod postgres_gap_guard;
 mod step;
 mod transactional;

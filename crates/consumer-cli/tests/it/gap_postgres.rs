@@ -1,0 +1,163 @@
+//! `oncebox-consumer gap --postgres`.
+
+use std::time::Duration;
+
+use oncebox_consumer::{
+    Consumer, GapGuard, HandlerError, Outcome, PgTransaction, RetryDelay,
+    operator::{OperatorError, PostgresOperator},
+    postgres,
+};
+use oncebox_envelope::Envelope;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use uuid::Uuid;
+
+use crate::scene::{CONSUMER, Message, Ping, Printed, deliver, run_with};
+
+/// A database of a test's own, with schema `oncebox`.
+struct Database {
+    pool: PgPool,
+    url: String,
+}
+
+async fn note(_: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> Result<(), HandlerError> {
+    sqlx::query("insert into effect values (1)").execute(&mut **tx).await?;
+    Ok(())
+}
+
+impl Database {
+    async fn new() -> Self {
+        let admin = std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run `make test`");
+        let name = format!("cli_test_{}", Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect(&admin).await.unwrap();
+        let create = AssertSqlSafe(format!("create database {name} encoding 'UTF8' template template0"));
+        sqlx::query(create).execute(&mut connection).await.unwrap();
+        let (server, _) = admin.rsplit_once('/').unwrap();
+        let url = format!("{server}/{name}");
+        let pool = PgPool::connect_with(url.parse::<PgConnectOptions>().unwrap())
+            .await
+            .unwrap();
+        oncebox_outbox::migrate(&mut pool.acquire().await.unwrap())
+            .await
+            .unwrap();
+        sqlx::query("create table effect (n int)").execute(&pool).await.unwrap();
+        Self { pool, url }
+    }
+
+    fn consumer(&self) -> Consumer {
+        let builder = Consumer::builder(CONSUMER)
+            .on::<Ping, _>(postgres(note))
+            .postgres(self.pool.clone());
+        let builder = builder
+            .retry_delay(RetryDelay::QueueDefault)
+            .gap_guard(GapGuard::from_one());
+        builder.build().unwrap()
+    }
+
+    async fn effects(&self) -> i64 {
+        sqlx::query_scalar("select count(*) from effect")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Printed {
+        run_with(
+            &[arguments, &["--postgres"]].concat(),
+            &[("DATABASE_URL", self.url.as_str())],
+        )
+        .await
+    }
+
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let printed = self.run(&[arguments, &["--json"]].concat()).await;
+        assert_eq!(printed.code, Some(0), "{arguments:?}: {printed:?}");
+        serde_json::from_str(&printed.stdout).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn in_postgres_a_lost_predecessor_is_skipped_by_a_person_and_its_successors_go_on() {
+    let database = Database::new().await;
+    let consumer = database.consumer();
+    let [first, lost, third] = [1, 2, 3].map(|sequence| Message::numbered("order-7", sequence));
+    assert_eq!(deliver(&consumer, &first).await, Outcome::Done);
+    assert_eq!(deliver(&consumer, &third).await, Outcome::Held);
+    let skip = ["gap", "skip", "--key", "order-7", "--sequence", "2"];
+    let told = database.json(&[&skip[..], &["--dry-run"]].concat()).await;
+    assert_eq!((&told["dry_run"], &told["last"]), (&json!(true), &json!(1)));
+    assert_eq!(database.run(&skip).await.code, Some(2), "nobody to ask");
+    assert_eq!(deliver(&consumer, &third).await, Outcome::Held);
+
+    let skipped = database.json(&[&skip[..], &["--yes"]].concat()).await;
+    let expected = json!({
+        "action": "skip", "dry_run": false, "consumer": CONSUMER, "key": "order-7",
+        "last": 2, "first": 1, "awaited": 3, "missed": [2], "skipped": 2,
+    });
+    assert_eq!(skipped, expected);
+    assert_eq!(deliver(&consumer, &third).await, Outcome::Done);
+    // It was not lost after all.
+    assert_eq!(deliver(&consumer, &lost).await, Outcome::Done);
+    assert_eq!(deliver(&consumer, &lost).await, Outcome::Duplicate);
+    let standing = database.json(&["gap", "show", "--key", "order-7"]).await;
+    assert_eq!((&standing["last"], &standing["missed"]), (&json!(3), &json!([])));
+    assert_eq!(database.effects().await, 3);
+}
+
+#[tokio::test]
+async fn in_postgres_of_a_key_that_nobody_has_seen_the_first_can_be_skipped_and_no_other() {
+    let database = Database::new().await;
+    let consumer = database.consumer();
+    let second = Message::numbered("new", 2);
+    assert_eq!(deliver(&consumer, &second).await, Outcome::Held);
+    let skip = ["gap", "skip", "--key", "new", "--yes", "--sequence"];
+    let refused = database.run(&[&skip[..], &["2"]].concat()).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("waits for sequence 1, not for 2"),
+        "{refused:?}"
+    );
+    database.json(&[&skip[..], &["1"]].concat()).await;
+    assert_eq!(deliver(&consumer, &second).await, Outcome::Done);
+}
+
+#[tokio::test]
+async fn in_postgres_what_has_come_since_somebody_looked_is_not_skipped() {
+    let database = Database::new().await;
+    let consumer = database.consumer();
+    let operator = PostgresOperator::new(database.pool.clone(), CONSUMER);
+    let nothing = operator.key("k").await.unwrap();
+    deliver(&consumer, &Message::numbered("k", 1)).await;
+    let skipped = operator.skip("k", nothing.awaited, &nothing).await;
+    assert!(matches!(skipped, Err(OperatorError::Moved)), "{skipped:?}");
+    let seen = operator.key("k").await.unwrap();
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 2)).await, Outcome::Done);
+    let skipped = operator.skip("k", seen.awaited, &seen).await;
+    assert!(matches!(skipped, Err(OperatorError::Moved)), "{skipped:?}");
+    assert!(operator.key("k").await.unwrap().missed.is_empty());
+}
+
+#[tokio::test]
+async fn a_database_that_lacks_the_table_or_is_not_named_is_told() {
+    let database = Database::new().await;
+    sqlx::query("drop table oncebox.watermark")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let show = ["gap", "show", "--key", "k", "--postgres"];
+    let shown = run_with(&show, &[("DATABASE_URL", database.url.as_str())]).await;
+    assert_eq!(shown.code, Some(3), "{shown:?}");
+    assert!(shown.stderr.contains("have the migrations run?"), "{shown:?}");
+    for (url, words) in [
+        ("", "`DATABASE_URL` is not set"),
+        ("nonsense-secret", "`DATABASE_URL` is not a Postgres URL"),
+    ] {
+        let shown = tokio::time::timeout(Duration::from_secs(30), run_with(&show, &[("DATABASE_URL", url)])).await;
+        let shown = shown.unwrap();
+        assert_eq!(shown.code, Some(2), "{shown:?}");
+        assert!(
+            shown.stderr.contains(words) && !shown.stderr.contains("nonsense"),
+            "{shown:?}"
+        );
+    }
+}
