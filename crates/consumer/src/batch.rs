@@ -107,7 +107,7 @@ impl Consumer {
         #[cfg(feature = "dynamodb")]
         let outbox = self.outbox.as_ref();
         #[cfg(feature = "dynamodb")]
-        let posting = outbox.map(|outbox| Posting::new(outbox, delivery.records.len(), invocation.budget));
+        let posting = outbox.map(|outbox| Posting::new(outbox, delivery.records.len(), invocation));
         let lanes = lanes(&delivery);
         let shared = Shared {
             delivery: &delivery,

@@ -9,9 +9,28 @@ use crate::time::{self, Instant};
 pub struct Invocation {
     pub(crate) request_id: String,
     pub(crate) budget: Budget,
+    /// Where it is traced and recorded.
+    #[cfg(all(feature = "otel", feature = "dynamodb"))]
+    pub(crate) trace: Option<crate::traces::InvocationTrace>,
 }
 
 impl Invocation {
+    /// The `traceparent` of what the handler of `event` emits in this invocation, where it is traced.
+    #[cfg(feature = "dynamodb")]
+    #[cfg_attr(
+        not(feature = "otel"),
+        expect(clippy::unused_self, reason = "the shape that it has with the feature")
+    )]
+    pub(crate) fn trace_parent_for(&self, event: oncebox_envelope::EventId) -> Option<oncebox_envelope::TraceParent> {
+        #[cfg(feature = "otel")]
+        return self.trace?.parent_for(event);
+        #[cfg(not(feature = "otel"))]
+        {
+            let _ = event;
+            None
+        }
+    }
+
     /// An invocation that will be stopped when `time_left` from now has passed.
     ///
     /// Of it a safety margin is kept, `max(500 ms, 10 %)` but at most half: within the margin no
@@ -21,6 +40,8 @@ impl Invocation {
         Self {
             request_id: request_id.into(),
             budget: Budget::new(time::now(), time_left),
+            #[cfg(all(feature = "otel", feature = "dynamodb"))]
+            trace: None,
         }
     }
 }

@@ -250,6 +250,7 @@ mod tests {
                 outbox: Some(OutboxReport {
                     sent,
                     sweep: Some(sweep),
+                    ..OutboxReport::default()
                 }),
             };
             outbox("c", &settlement, now)

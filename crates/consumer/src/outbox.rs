@@ -38,6 +38,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+#[cfg(feature = "otel")]
+pub(crate) use self::{drain::Posted, posting::Swept};
 pub(crate) use self::{
     emit::Emitter,
     letter::Letter,

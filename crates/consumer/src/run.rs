@@ -28,16 +28,24 @@ pub(crate) async fn serve(consumer: Consumer) -> Result<(), StartError> {
         async move {
             // The runtime gives a point in wall-clock time; from here on only time passed counts.
             let time_left = event.context.deadline().duration_since(SystemTime::now());
-            let invocation = Invocation::new(event.context.request_id, time_left.unwrap_or_default());
+            #[cfg_attr(
+                not(feature = "otel"),
+                expect(unused_mut, reason = "its trace is set with the feature")
+            )]
+            let mut invocation = Invocation::new(event.context.request_id, time_left.unwrap_or_default());
             #[cfg(feature = "otel")]
             let traced = (*traces)
                 .as_ref()
                 .map(|traces| (traces, traces.begin(&invocation.request_id, &event.payload)));
+            #[cfg(all(feature = "otel", feature = "dynamodb"))]
+            {
+                invocation.trace = traced.as_ref().and_then(|(_, traced)| traced.trace);
+            }
             let settled = consumer.settle_batch(event.payload, &invocation).await;
             #[cfg(feature = "otel")]
             if let Some((traces, traced)) = traced {
                 traces
-                    .told(&traced, settled.as_ref().ok(), invocation.budget.tell_until)
+                    .told(traced, settled.as_ref().ok(), invocation.budget.tell_until)
                     .await;
             }
             let settlement = settled.map_err(lambda_runtime::Error::from)?;

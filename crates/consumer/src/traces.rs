@@ -3,7 +3,8 @@
 //! Off unless the environment names a collector (`OTEL_EXPORTER_OTLP_ENDPOINT`): then nothing is loaded.
 //!
 //! A batch has many producers, so an event's span is not in its producer's trace but linked to it, by the
-//! event's `traceparent`. Names and attributes are those of OpenTelemetry's semantic conventions for AWS
+//! event's `traceparent`. What its handler emits carries on its span, and has one of its own, when it is sent, below
+//! it: in whichever invocation that is. Names and attributes are those of OpenTelemetry's semantic conventions for AWS
 //! Lambda and for messaging; what they have no word for begins with `oncebox.`. No payload and no key is in a span.
 //!
 //! # Guarantees
@@ -12,6 +13,9 @@
 //! [`collector::PAUSE`]; the log tells it once.
 
 mod collector;
+mod context;
+#[cfg(feature = "dynamodb")]
+mod emitted;
 
 use std::{
     sync::{
@@ -33,10 +37,14 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     propagation::TraceContextPropagator,
-    trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter as _, SpanProcessor},
+    trace::{SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor},
 };
 
-use self::collector::{Change, Collector};
+pub(crate) use self::context::InvocationTrace;
+use self::{
+    collector::{Change, Collector},
+    context::Ids,
+};
 use crate::{
     outcome::Outcome,
     settlement::{EventReport, Settlement},
@@ -66,12 +74,11 @@ pub(crate) struct Traces {
 
 /// One invocation, to be told of when it is over.
 pub(crate) struct Traced {
-    request_id: String,
+    span: Span,
     /// The name of the queue, where the batch tells it.
     queue: Option<String>,
-    started: SystemTime,
-    /// Whether it is the first of its process.
-    is_first: bool,
+    /// `None` where it is not recorded.
+    pub(crate) trace: Option<InvocationTrace>,
 }
 
 /// Spans that have ended and are not sent yet.
@@ -93,6 +100,7 @@ impl Traces {
         let finished = Finished::default();
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
+            .with_id_generator(Ids::default())
             .with_span_processor(finished.clone())
             .build();
         tracing::info!("invocations are traced");
@@ -114,11 +122,21 @@ impl Traces {
             .records
             .first()
             .and_then(|record| record.event_source_arn.as_deref());
+        let attributes = vec![
+            KeyValue::new("faas.invocation_id", request_id.to_owned()),
+            KeyValue::new("faas.trigger", "pubsub"),
+            KeyValue::new("faas.coldstart", !self.is_warm.swap(true, Ordering::Relaxed)),
+            KeyValue::new("oncebox.consumer", self.consumer.clone()),
+        ];
+        let span = self.tracer.span_builder(self.function.clone());
+        let span = span
+            .with_kind(SpanKind::Server)
+            .with_attributes(attributes)
+            .start_with_context(&self.tracer, &Context::new());
         Traced {
-            request_id: request_id.to_owned(),
             queue: arn.and_then(|arn| arn.rsplit(':').next()).map(ToOwned::to_owned),
-            started: SystemTime::now(),
-            is_first: !self.is_warm.swap(true, Ordering::Relaxed),
+            trace: InvocationTrace::of(span.span_context()),
+            span,
         }
     }
 
@@ -127,35 +145,23 @@ impl Traces {
     ///
     /// # Cancel safety
     /// Dropped before it ends, spans are lost.
-    pub(crate) async fn told(&self, invocation: &Traced, settlement: Option<&Settlement>, until: Instant) {
+    pub(crate) async fn told(&self, invocation: Traced, settlement: Option<&Settlement>, until: Instant) {
         self.record(invocation, settlement);
         self.flush(until.min(time::now() + FLUSH_TIME)).await;
     }
 
-    fn record(&self, invocation: &Traced, settlement: Option<&Settlement>) {
-        let mut attributes = vec![
-            KeyValue::new("faas.invocation_id", invocation.request_id.clone()),
-            KeyValue::new("faas.trigger", "pubsub"),
-            KeyValue::new("faas.coldstart", invocation.is_first),
-            KeyValue::new("oncebox.consumer", self.consumer.clone()),
-        ];
+    fn record(&self, mut invocation: Traced, settlement: Option<&Settlement>) {
+        let span = &mut invocation.span;
         if let Some(settlement) = settlement {
-            attributes.push(KeyValue::new(
+            span.set_attribute(KeyValue::new(
                 "messaging.batch.message_count",
                 count(settlement.records),
             ));
             let left_out = settlement.events.len().saturating_sub(MAX_EVENTS);
             if left_out > 0 {
-                attributes.push(KeyValue::new("oncebox.events_left_out", count(left_out)));
+                span.set_attribute(KeyValue::new("oncebox.events_left_out", count(left_out)));
             }
-        }
-        let span = self.tracer.span_builder(self.function.clone());
-        let mut span = span
-            .with_kind(SpanKind::Server)
-            .with_start_time(invocation.started)
-            .with_attributes(attributes)
-            .start_with_context(&self.tracer, &Context::new());
-        if settlement.is_none() {
+        } else {
             span.set_attribute(KeyValue::new("error.type", "batch"));
             span.set_status(Status::error("the batch failed as a whole"));
         }
@@ -165,9 +171,13 @@ impl Traces {
             .unwrap_or_default();
         let (failed, others): (Vec<_>, Vec<_>) = events.iter().partition(|event| is_error(event));
         for event in failed.into_iter().chain(others).take(MAX_EVENTS) {
-            self.record_event(invocation, event, &around);
+            self.record_event(&invocation, event, &around);
         }
-        span.end();
+        #[cfg(feature = "dynamodb")]
+        if let Some(report) = settlement.and_then(|settlement| settlement.outbox.as_ref()) {
+            self.record_outbox(report, &around);
+        }
+        invocation.span.end();
     }
 
     fn record_event(&self, invocation: &Traced, event: &EventReport, around: &Context) {
@@ -208,12 +218,16 @@ impl Traces {
         };
         let ended = SystemTime::from(event.settled_at);
         let span = self.tracer.span_builder(name);
-        let mut span = span
+        let span = span
             .with_kind(SpanKind::Consumer)
             .with_start_time(ended - event.duration)
             .with_attributes(attributes)
-            .with_links(event.producer.as_ref().and_then(Producer::link).into_iter().collect())
-            .start_with_context(&self.tracer, around);
+            .with_links(event.producer.as_ref().and_then(Producer::link).into_iter().collect());
+        // What it has emitted names this span already.
+        let is_done = event.outcome == Outcome::Done;
+        let trace = invocation.trace.filter(|_| is_done);
+        let id = trace.and_then(|trace| event.event_id.map(|event| trace.span_of(event)));
+        let mut span = Ids::given(id, || span.start_with_context(&self.tracer, around));
         span.set_status(status);
         span.end_with_timestamp(ended);
     }
@@ -297,7 +311,7 @@ impl Finished {
 }
 
 impl SpanProcessor for Finished {
-    fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &Context) {}
+    fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
         self.spans().push(span);

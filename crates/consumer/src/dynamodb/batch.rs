@@ -32,7 +32,7 @@ pub(crate) struct TransactionalBatch<'a> {
     consumer: &'a str,
     is_guarded: bool,
     budget: Budget,
-    outbox: Option<&'a Arc<Outbox>>,
+    outbox: Option<(&'a Arc<Outbox>, &'a Posting<'a>)>,
     packing: Packing,
     pub(crate) committer: Committer<'a>,
     known: Mutex<Known>,
@@ -68,7 +68,7 @@ impl<'a> TransactionalBatch<'a> {
             consumer,
             is_guarded,
             budget,
-            outbox: emits.map(|(outbox, _)| outbox),
+            outbox: emits,
             packing: Packing::default(),
             committer: Committer::new(dedupe, posting, lanes, budget.work_until),
             known: Mutex::default(),
@@ -233,9 +233,10 @@ impl<'a> TransactionalBatch<'a> {
         permit: SemaphorePermit<'_>,
     ) -> Verdict {
         let started = time::now();
-        let emitter = self
-            .outbox
-            .map(|outbox| Emitter::new(Arc::clone(outbox), &content.envelope));
+        let emitter = self.outbox.map(|(outbox, posting)| {
+            let span = posting.invocation.trace_parent_for(content.envelope.id);
+            Emitter::new(Arc::clone(outbox), &content.envelope, span)
+        });
         let mut effects = Effects::emitting(emitter);
         let described = handler.attempt(content.envelope.clone(), &mut effects);
         match timeout_at(self.budget.work_until, described).await {
@@ -245,7 +246,7 @@ impl<'a> TransactionalBatch<'a> {
         }
         drop(permit);
         let letters = effects.take_letters();
-        let parcels = self.outbox.map(|outbox| self.packing.pack(outbox, letters));
+        let parcels = self.outbox.map(|(outbox, _)| self.packing.pack(outbox, letters));
         let parcels = parcels.unwrap_or_default();
         match Described::new(record, &self.dedupe.table, effects, &self.dedupe.tables, parcels) {
             Ok(described) => self.committer.commit(described, time::now() - started).await,

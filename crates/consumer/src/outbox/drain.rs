@@ -35,6 +35,8 @@ const MAX_TRANSACTION_BYTES: usize = 3 * 1024 * 1024;
 #[derive(Default)]
 struct Sent {
     ids: HashSet<EventId>,
+    #[cfg(feature = "otel")]
+    posted: Vec<Posted>,
     failure: Option<String>,
 }
 
@@ -47,6 +49,21 @@ pub(super) struct Drained {
     pub(super) left: Vec<ItemKey>,
     /// The last failure, where something is left.
     pub(super) failure: Option<String>,
+    #[cfg(feature = "otel")]
+    pub(super) posted: Vec<Posted>,
+}
+
+/// What has arrived, for its span.
+#[cfg(feature = "otel")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Posted {
+    pub(crate) id: EventId,
+    pub(crate) event_type: String,
+    pub(crate) to: Target,
+    /// `traceparent` of the event.
+    pub(crate) parent: Option<String>,
+    pub(crate) started: jiff::Timestamp,
+    pub(crate) ended: jiff::Timestamp,
 }
 
 impl Outbox {
@@ -103,6 +120,8 @@ impl Outbox {
             sent: sent.ids,
             left: places,
             failure,
+            #[cfg(feature = "otel")]
+            posted: sent.posted,
         }
     }
 
@@ -131,10 +150,14 @@ impl Outbox {
                 }
             }
             let mut answers = stream::iter(requests).buffer_unordered(MAX_REQUESTS);
+            #[cfg(feature = "otel")]
+            let started = time::wall();
             while let Some(answer) = answers.next().await {
                 for (index, letter, answer) in answer {
                     match answer {
                         Ok(()) => {
+                            #[cfg(feature = "otel")]
+                            sent.posted.push(Posted::new(letter, started));
                             sent.ids.insert(letter.id);
                         }
                         Err(why) => {
@@ -223,6 +246,23 @@ impl Outbox {
             Ok(Transacted::Committed) => Vec::new(),
             // Somebody has added to one, for instance.
             _ => writes.iter().map(Write::item).collect(),
+        }
+    }
+}
+
+#[cfg(feature = "otel")]
+impl Posted {
+    /// Has arrived just now.
+    fn new(letter: &Letter, started: jiff::Timestamp) -> Self {
+        let mut attributes = letter.attributes.iter();
+        let parent = attributes.find(|(name, _)| *name == oncebox_envelope::wire::ATTRIBUTE_TRACE_PARENT);
+        Self {
+            id: letter.id,
+            event_type: letter.event_type.clone(),
+            to: letter.to.clone(),
+            parent: parent.map(|(_, value)| value.clone()),
+            started,
+            ended: time::wall(),
         }
     }
 }

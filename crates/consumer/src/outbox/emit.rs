@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use oncebox_envelope::{EventId, RawEnvelope, Text, attribute::AttributeError};
+use oncebox_envelope::{EventId, RawEnvelope, Text, TraceParent, attribute::AttributeError};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -24,18 +24,21 @@ const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 pub(crate) struct Emitter {
     outbox: Arc<Outbox>,
     cause: RawEnvelope,
+    /// The span of who emits, where there is one.
+    trace_parent: Option<TraceParent>,
     pub(super) letters: Vec<Letter>,
     /// Bytes by place of what is stored in one item.
     ordered_bytes: HashMap<(u8, String), usize>,
 }
 
 impl Emitter {
-    pub(crate) fn new(outbox: Arc<Outbox>, cause: &RawEnvelope) -> Self {
+    pub(crate) fn new(outbox: Arc<Outbox>, cause: &RawEnvelope, trace_parent: Option<TraceParent>) -> Self {
         let mut cause = cause.clone();
         cause.data = None;
         Self {
             outbox,
             cause,
+            trace_parent,
             letters: Vec::new(),
             ordered_bytes: HashMap::new(),
         }
@@ -88,6 +91,11 @@ impl Emitter {
         let named = |name: &'static str| move |error: AttributeError| (name, error);
         let not_json = |_| ("data", AttributeError::Format { expected: "JSON" });
         let cause = &self.cause;
+        // Without a span of its own the handler hands on what it was given. A state belongs to the trace that it came with.
+        let (trace_parent, trace_state) = match &self.trace_parent {
+            Some(own) => (Some(own.clone()), None),
+            None => (cause.trace_parent.clone(), cause.trace_state.clone()),
+        };
         let cause_id = Text::new(cause.id.to_string()).map_err(named("causationid"))?;
         Ok(RawEnvelope {
             id,
@@ -108,8 +116,8 @@ impl Emitter {
             correlation_id: Some(cause.correlation_id.clone().unwrap_or_else(|| cause_id.clone())),
             causation_id: Some(cause_id),
             reply_to: None,
-            trace_parent: cause.trace_parent.clone(),
-            trace_state: cause.trace_state.clone(),
+            trace_parent,
+            trace_state,
             expiry_time: None,
             data_ref: None,
             extensions: std::collections::BTreeMap::new(),

@@ -6,7 +6,8 @@ use crate::failure::HandlerError;
 
 /// An event on its way into the consumer's outbox: type and data, and what is known besides.
 ///
-/// The rest comes from its cause, the event that is being consumed: tenant, conversation and trace;
+/// The rest comes from its cause, the event that is being consumed: tenant, conversation and trace (with feature `otel`, that of
+/// the handler's span where it is recorded);
 /// `causationid` is the cause's id, and `source` the consumer's name. The `id` is made of consumer, cause and the
 /// event's position among those that the handler emits, so it is the same at each attempt.
 #[derive(Debug, Clone)]

@@ -4,16 +4,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+#[cfg(feature = "otel")]
+use jiff::Timestamp;
+
+#[cfg(feature = "otel")]
+use super::drain::Posted;
 use super::{
     Outbox,
     sweep::{Extent, SweepReport},
 };
-use crate::{dynamodb::store::ItemKey, invocation::Budget};
+use crate::{dynamodb::store::ItemKey, invocation::Invocation};
 
 /// What is to be sent in one invocation.
 pub(crate) struct Posting<'a> {
     outbox: &'a Outbox,
-    budget: Budget,
+    pub(crate) invocation: &'a Invocation,
     extent: Extent,
     state: Mutex<State>,
     changed: Notify,
@@ -34,14 +39,27 @@ pub struct OutboxReport {
     pub sent: usize,
     /// What its last sweep came to, where it has swept.
     pub sweep: Option<SweepReport>,
+    #[cfg(feature = "otel")]
+    pub(crate) posted: Vec<Posted>,
+    #[cfg(feature = "otel")]
+    pub(crate) sweeps: Vec<Swept>,
+}
+
+/// A sweep, for its span.
+#[cfg(feature = "otel")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Swept {
+    pub(crate) started: Timestamp,
+    pub(crate) ended: Timestamp,
+    pub(crate) report: SweepReport,
 }
 
 impl<'a> Posting<'a> {
     /// For a batch of so many records; one of none only sweeps.
-    pub(crate) fn new(outbox: &'a Outbox, records: usize, budget: Budget) -> Self {
+    pub(crate) fn new(outbox: &'a Outbox, records: usize, invocation: &'a Invocation) -> Self {
         Self {
             outbox,
-            budget,
+            invocation,
             extent: if records == 0 { Extent::All } else { Extent::Page },
             state: Mutex::default(),
             changed: Notify::new(),
@@ -92,9 +110,14 @@ impl<'a> Posting<'a> {
             if !places.is_empty() {
                 let drained = self
                     .outbox
-                    .drain(std::mem::take(&mut places), self.budget.settle_until)
+                    .drain(std::mem::take(&mut places), self.invocation.budget.settle_until)
                     .await;
-                self.state().report.sent += drained.sent.len();
+                {
+                    let mut state = self.state();
+                    state.report.sent += drained.sent.len();
+                    #[cfg(feature = "otel")]
+                    state.report.posted.extend(drained.posted);
+                }
                 self.outbox.leave(drained.left);
             } else if is_over {
                 break;
@@ -113,9 +136,25 @@ impl<'a> Posting<'a> {
     }
 
     async fn sweep_if_due(&self, extent: Extent) {
-        if let Some(swept) = self.outbox.sweep_if_due(extent, self.budget.start_until).await {
+        #[cfg(feature = "otel")]
+        let started = crate::time::wall();
+        if let Some(swept) = self
+            .outbox
+            .sweep_if_due(extent, self.invocation.budget.start_until)
+            .await
+        {
             let mut state = self.state();
             state.report.sent += swept.sent;
+            #[cfg(feature = "otel")]
+            {
+                let mut swept = swept.clone();
+                state.report.posted.append(&mut swept.posted);
+                state.report.sweeps.push(Swept {
+                    started,
+                    ended: crate::time::wall(),
+                    report: swept,
+                });
+            }
             state.report.sweep = Some(swept);
         }
     }

@@ -78,6 +78,8 @@ pub struct SweepReport {
     pub error: Option<String>,
     /// Whether the whole outbox was looked at.
     pub is_complete: bool,
+    #[cfg(feature = "otel")]
+    pub(crate) posted: Vec<super::drain::Posted>,
 }
 
 impl SweepReport {
@@ -180,6 +182,8 @@ impl Outbox {
                 let places = parcels.iter().map(|(place, _)| place.clone()).collect();
                 let drained = self.drain(places, until).await;
                 report.sent += drained.sent.len();
+                #[cfg(feature = "otel")]
+                report.posted.extend(drained.posted);
                 report.left += drained.left.len();
                 report.error = drained.failure.or(report.error.take());
                 let left = parcels.iter().filter(|(place, _)| drained.left.contains(place));

@@ -38,6 +38,13 @@ impl Target {
         self.kind.keeps_order()
     }
 
+    /// The name in traces.
+    #[cfg(feature = "otel")]
+    pub(crate) fn name(&self) -> &str {
+        let name = self.address.rsplit(['/', ':']).next();
+        name.unwrap_or(&self.address)
+    }
+
     /// Whether a consumer of this name, built with these features, can send there.
     ///
     /// # Errors

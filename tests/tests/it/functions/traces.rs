@@ -3,7 +3,7 @@
 use std::{collections::HashSet, process::Stdio};
 
 use serde_json::{Value, json};
-use system_tests::{Batch, Record, binary, invoice_created_message};
+use system_tests::{Batch, OutboxTable, Queue, Record, Stack, binary, invoice_created_message};
 use tokio::{net::TcpListener, process::Command};
 use uuid::Uuid;
 
@@ -12,6 +12,7 @@ use crate::collector::{Collector, Received};
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const SERVER: i32 = 2;
+const PRODUCER: i32 = 4;
 const CONSUMER: i32 = 5;
 const LOST: &str = "traces could not be sent";
 
@@ -197,4 +198,103 @@ async fn a_function_that_is_asked_for_another_protocol_does_not_start_and_names_
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("OTEL_EXPORTER_OTLP_PROTOCOL"), "{said}");
+}
+
+/// An outbox, and a queue for what `take-payment` emits.
+async fn emitting() -> (OutboxTable, Queue) {
+    let stack = Stack::from_env().await.unwrap();
+    (
+        OutboxTable::create(&stack).await.unwrap(),
+        Queue::standard(&stack).await.unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn what_a_handler_emits_continues_its_span_and_is_sent_below_it_though_another_process_sends_it() {
+    let (scene, collector) = (Scene::of(Mode::Transactional).await, Collector::start().await);
+    let (outbox, target) = emitting().await;
+    // Left by somebody else, in a trace of its own.
+    let mut left: Value = serde_json::from_str(&invoice_created_message(Uuid::new_v4()).unwrap()).unwrap();
+    left["traceparent"] = json!(trace_parent(7, "01"));
+    let letter = (target.url.clone(), left.to_string());
+    outbox.plant("take-payment", &[letter]).await.unwrap();
+    let variables = [
+        (ENDPOINT, collector.endpoint.as_str()),
+        ("OUTBOX_TABLE", &outbox.name),
+        ("PAYMENT_EVENTS_TARGET", &target.url),
+    ];
+    let mut function = scene.function_with(&variables).await;
+    let [invoice] = some_invoices();
+    let cause = traced(invoice, &trace_parent(1, "01"));
+    function.invoke(&scene.batch([cause.clone()])).await.unwrap();
+
+    let received = collector.received();
+    let one = |name: &str| {
+        let found: Vec<&Received> = received.iter().filter(|span| span.name.starts_with(name)).collect();
+        assert_eq!(found.len(), 1, "{name}: {received:?}");
+        found[0]
+    };
+    let (invocation, handled, sweep) = (one("take-payment"), one("process"), one("sweep outbox"));
+    assert_eq!((&sweep.trace, &sweep.parent), (&invocation.trace, &invocation.id));
+    assert_eq!(
+        (sweep.attributes["oncebox.sweep.sent"].as_str(), sweep.is_error),
+        ("1", false)
+    );
+    let sent: Vec<&Received> = received.iter().filter(|span| span.kind == PRODUCER).collect();
+    assert_eq!(sent.len(), 2, "{received:?}");
+    let messages = target.take(2).await.unwrap();
+    for span in sent {
+        assert_eq!(span.name, format!("send {}", target.name));
+        assert_eq!(span.attributes["messaging.destination.name"], target.name);
+        let id = &span.attributes["cloudevents.event_id"];
+        let message = messages
+            .iter()
+            .find(|message| message.attributes["ce-id"] == *id)
+            .unwrap();
+        let envelope = message.envelope().unwrap();
+        let parent = envelope.trace_parent.unwrap().to_string();
+        let is_left = *id == left["id"].as_str().unwrap();
+        let expected = match is_left {
+            true => (format!("{:032x}", 7), format!("{:016x}", 7)),
+            false => (handled.trace.clone(), handled.id.clone()),
+        };
+        assert_eq!((&span.trace, &span.parent), (&expected.0, &expected.1));
+        assert_eq!(parent, format!("00-{}-{}-01", expected.0, expected.1));
+        assert_eq!(envelope.trace_state, None);
+    }
+    scene.assert_once(&[invoice]).await;
+
+    // Delivered again it is a duplicate: a span, but not that one.
+    function.invoke(&scene.batch([cause.again()])).await.unwrap();
+    let ids: Vec<String> = collector.received().into_iter().map(|span| span.id).collect();
+    let distinct: HashSet<&String> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+}
+
+#[tokio::test]
+async fn where_a_handlers_span_is_not_recorded_what_it_emits_carries_its_producers_context() {
+    let collector = Collector::start().await;
+    let never = [
+        (ENDPOINT, collector.endpoint.as_str()),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+    ];
+    for more in [&never[..], &[]] {
+        let scene = Scene::of(Mode::Transactional).await;
+        let (outbox, target) = emitting().await;
+        let to = [
+            ("OUTBOX_TABLE", outbox.name.as_str()),
+            ("PAYMENT_EVENTS_TARGET", &target.url),
+        ];
+        let mut function = scene.function_with(&[&to, more].concat()).await;
+        let [invoice] = some_invoices();
+        let cause = traced(invoice, &trace_parent(1, "01"));
+        function.invoke(&scene.batch([cause])).await.unwrap();
+        let emitted = target.take(1).await.unwrap().remove(0).envelope().unwrap();
+        let context = (
+            emitted.trace_parent.unwrap().to_string(),
+            emitted.trace_state.unwrap().as_str().to_owned(),
+        );
+        assert_eq!(context, (trace_parent(1, "01"), "vendor=1".to_owned()));
+    }
+    assert!(collector.received().is_empty());
 }
