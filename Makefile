@@ -14,7 +14,7 @@ SEED ?=
 
 # The decisions that lose or double an event when they are wrong.
 FILES ?= \
-	$(addprefix crates/consumer/src/,batch.rs failure.rs lane.rs outcome.rs settlement.rs leased/*.rs postgres/inbox.rs) \
+	$(addprefix crates/consumer/src/,batch.rs batch/*.rs failure.rs gap_guard.rs lane.rs outcome.rs settlement.rs leased/*.rs postgres/*.rs) \
 	$(addprefix crates/consumer/src/dynamodb/,batch.rs committer.rs committer/*.rs dedupe.rs described.rs group.rs merge.rs watermark.rs) \
 	$(addprefix outbox-relay/src/,lease/*.rs log/cursor.rs log/page.rs log/snapshot.rs log/store/*.rs publish/answer.rs publish/classify.rs) \
 	$(addprefix outbox-relay/src/sink/,backoff.rs concurrency.rs lanes.rs lanes/*.rs parking.rs reader.rs window.rs)

@@ -92,6 +92,15 @@ impl Tables {
         Ok(self.scan(&self.audit).await?.iter().filter_map(counted).collect())
     }
 
+    /// Until when each dedupe record counts, in Unix seconds.
+    ///
+    /// # Errors
+    /// LocalStack fails.
+    pub async fn kept_until(&self) -> Result<Vec<u64>> {
+        let ends = |item: &Item| number(item, "ttl");
+        Ok(self.scan(&self.dedupe).await?.iter().filter_map(ends).collect())
+    }
+
     pub(crate) async fn scan(&self, table: &str) -> Result<Vec<Item>> {
         let pages = self
             .client

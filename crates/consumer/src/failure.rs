@@ -271,6 +271,15 @@ mod tests {
             "{}",
             text.len()
         );
+        // Wherever the bound falls, within a character too.
+        for before in ["", "x"] {
+            let text = HandlerError::permanent(format!("{before}{}", "é".repeat(600))).to_string();
+            assert_eq!(
+                (text.len(), text.ends_with('é')),
+                (MAX_TEXT_BYTES - before.len(), true),
+                "{text}"
+            );
+        }
         assert_eq!(HandlerError::retryable("").to_string(), "no reason given");
     }
 }

@@ -92,5 +92,11 @@ mod tests {
         watch.observe(&[beat("a", 7)], at(0));
         watch.observe(&[], at(50));
         assert_eq!(watch.observe(&[beat("a", 7)], at(120)), []);
+
+        // Though another one was there all the time.
+        let mut watch = Watch::default();
+        watch.observe(&[beat("a", 7), beat("b", 1)], at(0));
+        watch.observe(&[beat("b", 1)], at(50));
+        assert_eq!(watch.observe(&[beat("a", 7), beat("b", 1)], at(120)), [beat("b", 1)]);
     }
 }

@@ -26,6 +26,22 @@ fn another_event_is_told_among_the_recent_ones_and_taken_for_a_duplicate_before_
     assert_eq!(turn(43, print(7)), Turn::Gap { expected: 41 });
 }
 
+#[test]
+fn an_event_that_comes_late_is_told_from_another_one_afterwards_as_those_in_turn_are() {
+    let mut mark = Watermark::after(None, 1, print(1));
+    mark = Watermark::after(Some(&mark), 2, None);
+    mark = Watermark::after(Some(&mark), 3, print(3));
+    let turn = |mark: &Watermark, sequence, print| GapGuard::from_one().turn(Some(mark), sequence, print);
+    assert_eq!(turn(&mark, 2, print(2)), Turn::Late);
+    mark = Watermark::after(Some(&mark), 2, print(2));
+    assert_eq!(turn(&mark, 2, print(2)), Turn::Duplicate);
+    assert_eq!(turn(&mark, 2, print(9)), Turn::Mismatch);
+    assert_eq!(
+        (turn(&mark, 1, print(1)), turn(&mark, 3, print(3))),
+        (Turn::Duplicate, Turn::Duplicate)
+    );
+}
+
 proptest! {
     /// Deliveries of the events of one key in any order, some of which are set aside the first time.
     #[test]

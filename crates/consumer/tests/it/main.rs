@@ -24,5 +24,6 @@ mod reading;
 mod stack;
 mod transactional;
 mod trial;
+mod watermark;
 mod wiring;
 mod wrapped;

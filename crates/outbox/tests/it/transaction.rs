@@ -2,7 +2,7 @@ use oncebox_envelope::{Event, Kind, RawEnvelope, Source};
 use oncebox_outbox::{EnqueueError, NewEvent, Outbox};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
@@ -61,11 +61,7 @@ async fn everything_that_is_said_of_an_event_is_in_its_row() {
     let database = Database::migrated().await;
     let mut connection = database.connect().await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let cause = format!(
-        r#"{{"specversion":"1.0","id":"0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b","source":"/s","type":"t.v1",
-            "time":"2026-01-01T00:00:00Z","data":1,"tenant":"acme","traceparent":"{trace}"}}"#
-    );
-    let cause = RawEnvelope::from_json(cause.as_bytes()).unwrap();
+    let cause = cause(json!({ "tenant": "acme", "traceparent": trace }));
     let id = Uuid::now_v7();
     let event = asked().key("thing-1").caused_by(&cause).header("priority", 5).id(id);
     let enqueued = outbox().enqueue(&mut connection, event).await.unwrap();
@@ -88,10 +84,50 @@ async fn everything_that_is_said_of_an_event_is_in_its_row() {
     let cause_id = cause.id.to_string();
     assert_eq!(
         headers,
-        serde_json::json!({"correlationid": cause_id, "causationid": cause_id, "traceparent": trace, "priority": 5})
+        json!({"correlationid": cause_id, "causationid": cause_id, "traceparent": trace, "priority": 5}),
+        "it begins a conversation"
     );
     let data: Asked = serde_json::from_str(&text("data_text")).unwrap();
     assert_eq!(data.text, "é \u{1F600} \"");
+    drop(connection);
+    database.drop().await;
+}
+
+/// An event with `attributes` that another one follows from.
+fn cause(attributes: Value) -> RawEnvelope {
+    let mut envelope = json!({
+        "specversion": "1.0", "id": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", "source": "/s", "type": "t.v1",
+        "time": "2026-01-01T00:00:00Z", "data": 1,
+    });
+    let Value::Object(attributes) = attributes else {
+        panic!("no attributes")
+    };
+    envelope.as_object_mut().unwrap().extend(attributes);
+    RawEnvelope::from_json(envelope.to_string().as_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn what_follows_from_an_event_goes_on_with_its_conversation_and_its_trace() {
+    let database = Database::migrated().await;
+    let mut connection = database.connect().await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let cause = cause(json!({ "correlationid": "order-7", "traceparent": trace, "tracestate": "vendor=1" }));
+    outbox()
+        .enqueue(&mut connection, asked().caused_by(&cause))
+        .await
+        .unwrap();
+    let headers: String = sqlx::query_scalar("select headers::text from oncebox.event")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    let headers: Value = serde_json::from_str(&headers).unwrap();
+    assert_eq!(
+        headers,
+        json!({
+            "correlationid": "order-7", "causationid": cause.id.to_string(), "traceparent": trace,
+            "tracestate": "vendor=1",
+        })
+    );
     drop(connection);
     database.drop().await;
 }

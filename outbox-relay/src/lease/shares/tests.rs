@@ -134,6 +134,19 @@ fn a_relay_that_is_not_on_the_list_holds_nothing() {
 }
 
 #[test]
+fn what_an_earlier_session_has_left_behind_counts_in_the_share() {
+    let mut world = World::new();
+    for row in &mut world.rows[..3] {
+        row.owner = Some("a".to_owned());
+    }
+    let members = ["a".to_owned(), "b".to_owned()];
+    let plan = plan("a", &members, &world.rows, &[]);
+    let taken: Vec<i16> = plan.take.iter().map(|(shard, _)| *shard).collect();
+    assert_eq!((plan.share, taken), (8, (0..8).collect()));
+    assert!(plan.release.is_empty() && plan.lost.is_empty());
+}
+
+#[test]
 fn more_relays_than_shards_leave_some_without() {
     let mut world = World::new();
     for index in 0..20 {

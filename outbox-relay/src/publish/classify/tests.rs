@@ -3,7 +3,7 @@ use std::time::Duration;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_sqs::{
     config::{Credentials, SharedCredentialsProvider},
-    error::ErrorMetadata,
+    error::{ConnectorError, ErrorMetadata},
     operation::send_message_batch::SendMessageBatchError,
 };
 use tokio::net::TcpListener;
@@ -179,6 +179,28 @@ fn a_failure_of_the_service_keeps_its_code_and_its_scope() {
     );
     assert_eq!((error.class, error.code.as_str()), (Throttled, "RequestThrottled"));
     assert_eq!((error.scope, error.may_have_arrived), (Scope::Request, false));
+}
+
+#[test]
+fn what_never_became_a_request_cannot_have_arrived_and_what_was_answered_unreadably_may_have() {
+    type Failed = SdkError<SendMessageBatchError, HttpResponse>;
+    let seen = |failed: &Failed| {
+        let error = request(failed, sqs::class);
+        (error.class, error.may_have_arrived)
+    };
+    assert_eq!(seen(&Failed::construction_failure("too odd")), (Permanent, false));
+    let misconfigured = ConnectorError::user("no credentials".into());
+    assert_eq!(seen(&Failed::dispatch_failure(misconfigured)), (Auth, false));
+    let response = || HttpResponse::new(200.try_into().unwrap(), "".into());
+    assert_eq!(seen(&Failed::response_error("no JSON", response())), (Transient, true));
+}
+
+#[test]
+fn an_answer_without_an_error_of_its_own_leaves_the_outcome_open_where_the_server_failed() {
+    for (status, arrived) in [(404, false), (499, false), (500, true), (503, true)] {
+        let error = service(status, None, None, sqs::class);
+        assert_eq!(error.may_have_arrived, arrived, "{status}");
+    }
 }
 
 async fn ask(endpoint: String) -> PublishError {

@@ -10,6 +10,8 @@ struct Event {
     is_ordered: bool,
     number: usize,
     is_unloaded: bool,
+    /// What it takes of the memory; of a request it takes 100 bytes.
+    held_bytes: usize,
 }
 
 impl Item for Event {
@@ -23,7 +25,7 @@ impl Item for Event {
         100
     }
     fn held_bytes(&self) -> usize {
-        if self.is_unloaded { 0 } else { 150 }
+        if self.is_unloaded { 0 } else { self.held_bytes }
     }
     fn group(&self) -> &str {
         self.lane.as_deref().unwrap_or("tenant")
@@ -48,6 +50,7 @@ fn event(lane: &str, number: usize) -> Entry<Event> {
         is_ordered: !lane.is_empty(),
         number,
         is_unloaded: false,
+        held_bytes: 150,
     })
 }
 
@@ -58,6 +61,7 @@ fn loose(lane: &str, number: usize) -> Entry<Event> {
         is_ordered: false,
         number,
         is_unloaded: false,
+        held_bytes: 150,
     })
 }
 
@@ -120,6 +124,25 @@ fn a_batch_stays_within_its_bytes_but_always_holds_one_event() {
     let now = Instant::now();
     assert_eq!(numbers(&lanes.take_batch(limits(10), now)), [0]);
     assert_eq!(numbers(&lanes.take_batch(limits(200), now)), [1, 2]);
+}
+
+#[test]
+fn a_batch_of_what_goes_by_reference_stays_within_its_memory_too() {
+    for lane in [None, Some("tenant")] {
+        let mut lanes = Lanes::new(None);
+        for number in 1..=3 {
+            lanes.push(Entry::of(Event {
+                lane: lane.map(str::to_owned),
+                is_ordered: false,
+                number,
+                is_unloaded: false,
+                held_bytes: MAX_REQUEST_BYTES / 2,
+            }));
+        }
+        let now = Instant::now();
+        assert_eq!(numbers(&lanes.take_batch(LIMITS, now)), [1, 2], "{lane:?}");
+        assert_eq!(numbers(&lanes.take_batch(LIMITS, now)), [3], "{lane:?}");
+    }
 }
 
 #[test]
@@ -237,6 +260,7 @@ fn what_is_blocked_gives_up_its_payload_and_has_it_again_when_its_turn_comes() {
     let wanted: Vec<usize> = lanes.wanted(10, 10_000).into_iter().map(|event| event.number).collect();
     assert_eq!(wanted, [2, 3], "and its follower's turn is next");
     assert_eq!(lanes.wanted(10, 1).len(), 1);
+    assert_eq!((lanes.wanted(10, 299).len(), lanes.wanted(10, 300).len()), (1, 2));
     lanes.push(event("a", 5));
     lanes.load(|event| event.is_unloaded = false);
     assert_eq!(

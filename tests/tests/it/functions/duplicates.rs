@@ -1,7 +1,10 @@
 //! The same message again and again has one effect, in both modes.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use sqlx::{Connection as _, Executor as _};
 use system_tests::Moment;
+use uuid::Uuid;
 
 use super::scene::{Mode, Scene, some_invoices};
 
@@ -51,6 +54,28 @@ async fn all_copies_in_one_batch(mode: Mode) {
     let mut outcomes = function.outcomes();
     outcomes.sort();
     assert_eq!(outcomes, ["done", "done", "duplicate", "duplicate", "duplicate"]);
+}
+
+#[tokio::test]
+async fn a_duplicate_is_known_for_as_many_days_as_the_function_is_told_and_for_35_without() {
+    const DAY_SECS: u64 = 24 * 60 * 60;
+    for (variables, days) in [(&[][..], 35), (&[("ONCEBOX_DEDUPE_DAYS", "18")][..], 18)] {
+        let scene = Scene::of(Mode::Transactional).await;
+        let mut function = scene.function_with(variables).await;
+        let now_secs = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let before = now_secs();
+        function
+            .invoke(&scene.batch([scene.message(Uuid::new_v4())]))
+            .await
+            .unwrap();
+        let kept_until = scene.kept_until().await;
+        let expected = before + days * DAY_SECS..=now_secs() + days * DAY_SECS;
+        assert_eq!(kept_until.len(), 1);
+        assert!(
+            expected.contains(&kept_until[0]),
+            "{kept_until:?} is not in {expected:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -92,6 +92,11 @@ impl Scene {
         }
     }
 
+    /// Until when each dedupe record counts, in Unix seconds.
+    pub(crate) async fn kept_until(&self) -> Vec<u64> {
+        self.tables.kept_until().await.unwrap()
+    }
+
     /// Each of these invoices had its effect once, and nothing else did.
     pub(crate) async fn assert_once(&self, invoices: &[Uuid]) {
         let expected: HashMap<String, u64> = invoices.iter().map(|id| (id.to_string(), 1)).collect();
