@@ -32,7 +32,7 @@ ON_POSTGRES := package(oncebox-outbox) or (package(oncebox-consumer) and test(/^
 	- test(/^relay::(configuration|health|observed|throttling|traces)::/) - test(/^command::(check|check_functions|configured|hostile)::/) \
 	- test(/disk_is_full|stands_still|takes_too_long/))
 
-.PHONY: help demo test test-postgres mutants chaos check build unit simulate bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
+.PHONY: help demo test test-postgres mutants chaos check audit build unit simulate bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
 
 help: ## this list
 	@echo "Oncebox: effectively-once event processing from Postgres to AWS Lambda"
@@ -87,6 +87,9 @@ check: ## formatting, clippy, docs, licences, Dockerfile: what CI runs before th
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	PATH="$$($(STACK) tools):$$PATH" cargo deny --log-level error check bans licenses sources
 	PATH="$$($(STACK) tools):$$PATH" hadolint Dockerfile
+
+audit: doctor ## the dependencies beside RustSec's advisories; says so where their database cannot be fetched
+	.ci/advisories
 
 unit: ## only the tests that need neither Postgres nor LocalStack
 	cargo test --workspace --lib

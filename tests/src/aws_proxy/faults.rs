@@ -24,8 +24,9 @@ pub enum Fault {
     AccessDenied,
     /// Refused with this status and code; not applied.
     Refused(u16, &'static str),
-    /// As `Refused`, and the message quotes the request's body, as validation errors of AWS do; not applied.
-    Quoted(u16, &'static str),
+    /// As `Refused`, and the message quotes the request's body from this text on, as validation errors of AWS quote
+    /// what they refuse; not applied.
+    Quoted(u16, &'static str, String),
     /// Answered with 200; the chosen entries are `Failed` and not applied.
     FailEntries(Chosen),
     /// Answered with 200; the chosen entries are not applied and not mentioned (an EventBridge entry is
@@ -100,10 +101,11 @@ pub(super) fn error(request: &Request, status: u16, code: &str) -> Response {
     error_that_says(request, status, code, "a test asked for this")
 }
 
-/// An error whose message quotes the request.
-pub(super) fn quoting(request: &Request, status: u16, code: &str) -> Response {
+/// An error whose message quotes the request from this text on.
+pub(super) fn quoting(request: &Request, status: u16, code: &str, from: &str) -> Response {
     let body = String::from_utf8_lossy(&request.bytes);
-    let quoted = format!("1 validation error detected: Value '{body}' at 'entries' failed to satisfy constraint");
+    let value = &body[body.find(from).unwrap_or_default()..];
+    let quoted = format!("1 validation error detected: Value '{value}' at 'entries' failed to satisfy constraint");
     error_that_says(request, status, code, &quoted)
 }
 

@@ -79,7 +79,7 @@ impl Inner {
             Fault::Throttled => error(request, 400, "RequestThrottled"),
             Fault::AccessDenied => error(request, 403, "AccessDeniedException"),
             Fault::Refused(status, code) => error(request, status, code),
-            Fault::Quoted(status, code) => quoting(request, status, code),
+            Fault::Quoted(status, code, from) => quoting(request, status, code, &from),
             Fault::FailEntries(chosen) => {
                 self.forward_without(request, send, |entry| chosen.has(entry), Verdict::Failed)
                     .await?

@@ -54,6 +54,22 @@ fn the_build_uses_the_workspaces_rust_and_the_run_time_the_same_debian() {
     assert_eq!(instructions(&dockerfile, "USER"), ["65532:65532"], "the base's nonroot");
 }
 
+#[test]
+fn the_image_has_no_shell_and_the_relay_no_privileges() {
+    let dockerfile = read("Dockerfile");
+    let bases = instructions(&dockerfile, "FROM");
+    let base = bases.last().unwrap();
+    assert!(
+        base.starts_with("gcr.io/distroless/") && base.ends_with(":nonroot"),
+        "{base}"
+    );
+    assert_eq!(instructions(&dockerfile, "USER"), ["65532:65532"]);
+    let service = read("infra/relay.yaml");
+    for line in ["ReadonlyRootFilesystem: true", "Drop: [ALL]"] {
+        assert!(service.contains(line), "infra/relay.yaml has no `{line}`");
+    }
+}
+
 /// The base has glibc and libgcc, and nothing else that could be linked.
 #[test]
 #[cfg(target_os = "linux")]

@@ -1,6 +1,7 @@
 //! The system tests: one binary, one module per subject.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod advisories;
 mod canary;
 mod chaos;
 mod claiming;

@@ -1,4 +1,4 @@
-//! Every promise in `docs/SEMANTICS.md` names tests, and they exist.
+//! Every promise in `docs/SEMANTICS.md` and `docs/SECURITY.md` names tests, and they exist.
 
 use std::{
     collections::HashSet,
@@ -34,15 +34,15 @@ fn tests_below(folder: &Path, found: &mut HashSet<String>) {
     }
 }
 
-#[test]
-fn every_promise_names_tests_that_exist() {
+/// What is wrong with the numbered promises of a document in `docs/`, and how many there are.
+fn faults_of(document: &str) -> (Vec<String>, usize) {
     let mut tests = HashSet::new();
     tests_below(&root(), &mut tests);
     assert!(tests.len() > 100, "the tests are found");
-    let document = fs::read_to_string(root().join("docs/SEMANTICS.md")).unwrap();
+    let text = fs::read_to_string(root().join("docs").join(document)).unwrap();
     let (mut promise, mut named, mut faults) = (String::new(), 0, Vec::new());
     let mut numbers = HashSet::new();
-    for line in document.lines().chain(["**END. "]) {
+    for line in text.lines().chain(["**END. "]) {
         if let Some(number) = line
             .strip_prefix("**")
             .and_then(|rest| rest.split_once(". "))
@@ -64,6 +64,18 @@ fn every_promise_names_tests_that_exist() {
             named += 1;
         }
     }
-    assert!(numbers.len() > 15, "the promises are found");
-    assert!(faults.is_empty(), "docs/SEMANTICS.md:\n{}", faults.join("\n"));
+    // The end is none.
+    (faults, numbers.len() - 1)
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    for (document, least) in [("SEMANTICS.md", 15), ("SECURITY.md", 10)] {
+        let (faults, promises) = faults_of(document);
+        assert!(
+            promises >= least,
+            "the promises of docs/{document} are found: {promises}"
+        );
+        assert!(faults.is_empty(), "docs/{document}:\n{}", faults.join("\n"));
+    }
 }

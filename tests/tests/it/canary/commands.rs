@@ -29,7 +29,7 @@ async fn the_relays_commands_say_no_secret_at_any_level() {
     let config = RelayConfig::new(&database)
         .sink("all", EVERYTHING, &queue)
         .env("AWS_ENDPOINT_URL", &proxy.endpoint);
-    let refused = Fault::Quoted(400, "InvalidMessageContents");
+    let refused = Fault::Quoted(400, "InvalidMessageContents", data.clone());
     proxy.inject(usize::MAX, refused, system_tests::Request::is_send);
     sqlx::query(
         "select oncebox.enqueue('test.happened.v1', jsonb_build_object('secret', $1::text), key => $2,
@@ -142,7 +142,7 @@ async fn oncebox_consumer_says_no_secret_at_any_level() {
     ];
     for fault in [
         Fault::None,
-        Fault::Quoted(400, "ValidationException"),
+        Fault::Quoted(400, "ValidationException", "{".to_owned()),
         Fault::AccessDenied,
         Fault::Status(500),
     ] {

@@ -135,11 +135,14 @@ async fn a_function_with_tables_says_no_secret_at_any_level() {
     let mut scene = Scene::new().await;
     let [secret, header, key] = ["data", "header", "key"].map(|place| scene.canaries.plant(place));
     let mut function = scene.function("take-payment").await;
-    // One that succeeds, and one with its id and other data. What is secret in it is the customer.
+    // One that succeeds, and one with its id and other data. Both its ids are secret here.
     let customer = Uuid::new_v4();
     scene.canaries.keep("customer", &customer.to_string());
-    let data = |cents: u32| json!({ "invoice_id": Uuid::new_v4(), "customer_id": customer, "amount_cents": cents, "currency": "EUR" });
-    let good = || envelope(invoicing_events::InvoiceCreated::TYPE, "event", &data(1));
+    let invoice = Uuid::new_v4();
+    scene.canaries.keep("invoice", &invoice.to_string());
+    let data = json!({ "invoice_id": invoice, "customer_id": customer, "amount_cents": 1, "currency": "EUR" });
+    let good = || envelope(invoicing_events::InvoiceCreated::TYPE, "event", &data);
+    let quoted = |status, code| Fault::Quoted(status, code, invoice.to_string());
     let first = good();
     assert!(!scene.give(&mut function, &first).await);
     let forged = first.replace("\"amount_cents\":1", "\"amount_cents\":2");
@@ -147,8 +150,8 @@ async fn a_function_with_tables_says_no_secret_at_any_level() {
     assert!(!scene.give(&mut function, forged).await);
     // DynamoDB refuses, quotes, throttles, and answers nothing.
     for fault in [
-        Fault::Quoted(400, "ValidationException"),
-        Fault::Quoted(500, "InternalServerError"),
+        quoted(400, "ValidationException"),
+        quoted(500, "InternalServerError"),
         Fault::AccessDenied,
         Fault::Throttled,
     ] {
@@ -165,12 +168,14 @@ async fn a_function_with_tables_says_no_secret_at_any_level() {
     }
     // A dead-letter queue that refuses and quotes.
     let is_dead_letter = |request: &Request| request.operation == "SendMessage";
-    scene
-        .proxy
-        .inject(usize::MAX, Fault::Quoted(400, "InvalidMessageContents"), is_dead_letter);
+    scene.proxy.inject(
+        usize::MAX,
+        Fault::Quoted(400, "InvalidMessageContents", secret.clone()),
+        is_dead_letter,
+    );
     assert!(scene.give(&mut function, &poison[0]).await);
     scene.proxy.heal();
-    assert_eq!(scene.tables.bookings().await.unwrap().len(), 2);
+    assert_eq!(scene.tables.bookings().await.unwrap()[&invoice.to_string()], 2);
     let words = [
         "\"_aws\"",
         "payload_mismatch",

@@ -95,20 +95,18 @@ async fn a_relay_that_publishes_fails_and_parks_says_no_secret_at_any_level() {
             EVERYTHING,
             &format!("eventbridge = {{ bus = \"{}\" }}", bus.name),
         );
+    let data = planted.data.clone();
+    let quoted = |status, code| Fault::Quoted(status, code, data.clone());
     // AWS quotes what it refuses; each way to be refused once at each target, and for the bus for good.
-    for fault in [
-        Fault::Quoted(500, "InternalError"),
-        Fault::Throttled,
-        Fault::AccessDenied,
-    ] {
+    for fault in [quoted(500, "InternalError"), Fault::Throttled, Fault::AccessDenied] {
         for name in [&queue.name, &topic.name, &bus.name] {
             let name = name.clone();
             proxy.inject(1, fault.clone(), move |request| request.is_send_to(&name));
         }
     }
-    proxy.inject(1, Fault::Quoted(403, "AccessDenied"), system_tests::Request::is_store);
+    proxy.inject(1, quoted(403, "AccessDenied"), system_tests::Request::is_store);
     let name = bus.name.clone();
-    let refused = Fault::Quoted(400, "ValidationException");
+    let refused = quoted(400, "ValidationException");
     proxy.inject(usize::MAX, refused, move |request| request.is_send_to(&name));
     // Somebody went around enqueue: no valid event, and the fault is in what must not be told.
     let Planted { data, header, .. } = &planted;
