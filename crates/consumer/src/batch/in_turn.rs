@@ -69,6 +69,7 @@ impl Consumer {
                 };
                 let task = match &ready {
                     Ok((Route::Postgres(handler), content)) => Task::Handle(handler.as_ref(), content),
+                    #[cfg(feature = "dynamodb")]
                     Ok(_) => Task::End(content, misplaced()),
                     Err(verdict) => Task::End(content, verdict.clone()),
                 };

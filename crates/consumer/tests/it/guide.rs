@@ -8,8 +8,8 @@ mod first_function;
 fn the_code_of_the_guide_is_the_example_that_is_compiled() {
     let guide = include_str!("../../../../docs/guide-first-function.md");
     let example = include_str!("../../examples/first_function.rs");
-    let blocks = guide.split("```rust\n").skip(1);
-    let shown: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+    let blocks = guide.split("```rust ").skip(1).filter_map(|rest| rest.split_once('\n'));
+    let shown: Vec<&str> = blocks.filter_map(|(_, code)| code.split("```").next()).collect();
     let (_, compiled) = example.split_once("\n\n").unwrap();
     assert_eq!(shown.join("\n"), compiled);
 }
