@@ -6,7 +6,8 @@ use anyhow::ensure;
 use oncebox_envelope::Event as _;
 use serde_json::{Value, json};
 use system_tests::{
-    AwsProxy, Batch, Database, Fault, Function, Queue, Record, Request, Stack, Tables, envelope, until,
+    AwsProxy, Batch, Database, Fault, Function, OutboxTable, Queue, Record, Request, Stack, Tables, Topic, envelope,
+    until,
 };
 use uuid::Uuid;
 
@@ -19,6 +20,8 @@ struct Scene {
     queue: Queue,
     dead_letters: Queue,
     tables: Tables,
+    outbox: OutboxTable,
+    _topic: Topic,
     variables: Vec<(String, String)>,
 }
 
@@ -30,6 +33,8 @@ impl Scene {
         let proxy = AwsProxy::start(&stack).await.unwrap();
         let dead_letters = Queue::standard(&stack).await.unwrap();
         let tables = Tables::create(&stack).await.unwrap();
+        let outbox = OutboxTable::create(&stack).await.unwrap();
+        let topic = Topic::standard(&stack).await.unwrap();
         let mut canaries = Canaries::default();
         let url = url_with_password(&database, &canaries.plant("database's password")).await;
         let variables = [
@@ -37,6 +42,8 @@ impl Scene {
             ("DEDUPE_TABLE", tables.dedupe.clone()),
             ("PAYMENTS_TABLE", tables.payments.clone()),
             ("AUDIT_TABLE", tables.audit.clone()),
+            ("OUTBOX_TABLE", outbox.name.clone()),
+            ("PAYMENT_EVENTS_TARGET", topic.arn.clone()),
             ("ONCEBOX_DLQ_URL", dead_letters.url.clone()),
             ("AWS_ENDPOINT_URL", proxy.endpoint.clone()),
             ("AWS_SECRET_ACCESS_KEY", canaries.plant("AWS secret access key")),
@@ -56,6 +63,8 @@ impl Scene {
             proxy,
             dead_letters,
             tables,
+            outbox,
+            _topic: topic,
         }
     }
 
@@ -162,6 +171,12 @@ async fn a_function_with_tables_says_no_secret_at_any_level() {
     scene.proxy.inject(usize::MAX, Fault::LoseReply, is_transaction);
     assert!(!scene.give(&mut function, good()).await);
     scene.proxy.heal();
+    // What it emits is refused, by a topic that quotes it: it stays where it is.
+    let refused = Fault::Quoted(400, "InvalidParameter", format!("{invoice}"));
+    scene.proxy.inject(usize::MAX, refused, Request::is_send);
+    assert!(!scene.give(&mut function, good()).await);
+    assert!(!scene.outbox.stored().await.unwrap().is_empty());
+    scene.proxy.heal();
     let poison = poison(invoicing_events::InvoiceCreated::TYPE, "event", &secret, &header, &key);
     for body in &poison {
         assert!(!scene.give(&mut function, body).await, "{body}");
@@ -175,10 +190,11 @@ async fn a_function_with_tables_says_no_secret_at_any_level() {
     );
     assert!(scene.give(&mut function, &poison[0]).await);
     scene.proxy.heal();
-    assert_eq!(scene.tables.bookings().await.unwrap()[&invoice.to_string()], 2);
+    assert_eq!(scene.tables.bookings().await.unwrap()[&invoice.to_string()], 3);
     let words = [
         "\"_aws\"",
         "payload_mismatch",
+        "emitted events were not sent yet",
         "wrong_schema",
         "not_an_envelope",
         "retryable",
