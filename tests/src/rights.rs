@@ -2,10 +2,10 @@
 //!
 //! A process's requests are seen by [`AwsProxy`](crate::AwsProxy), which writes down the right that each of them
 //! asks for ([`Need`]). What a role gives stands in the templates of `infra/`; [`Roles`] reads it with the
-//! template's parameters filled in. [`compare`] names what a role lacks and what it has too much.
+//! template's parameters filled in. [`compare()`] names what a role lacks and what it has too much.
 //!
 //! # Reading order
-//! [`Need`] (a request → rights, with the source of each), [`Policy`] (what a role gives), [`compare`], [`Roles`].
+//! [`Need`] (a request → rights, with the source of each), [`Policy`] (what a role gives), [`compare()`], [`Roles`].
 
 mod calls;
 mod compare;
