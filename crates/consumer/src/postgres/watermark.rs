@@ -10,7 +10,7 @@ type Row = (i64, i64, String, Vec<u8>, Vec<i64>);
 
 /// The watermark of a key, which nobody else moves before this transaction ends; waits for whoever is about to.
 ///
-/// Where there is none, nothing is locked: [`write`] tells whether somebody else was first.
+/// Where there is none, nothing is locked: [`write()`] tells whether somebody else was first.
 pub(crate) async fn lock(tx: &mut PgConnection, consumer: &str, key: &str) -> Result<Option<Watermark>, sqlx::Error> {
     let select =
         "SELECT last, first, own, recent, missed FROM oncebox.watermark WHERE consumer = $1 AND key = $2 FOR UPDATE";
