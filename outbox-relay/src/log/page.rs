@@ -102,12 +102,8 @@ const LOOK: &str = "select pg_current_snapshot()::text, age('3'::xid),
 fn horizon(row: &PgRow, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
     let text: String = row.try_get(0)?;
     let snapshot: Snapshot = text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    let next_xid = next_xid(&snapshot, row.try_get(1)?);
-    if next_xid - snapshot.xmax() > i64::from(i32::MAX) {
-        return Err(sqlx::Error::Protocol(
-            "the next xid is older than the snapshot".to_owned(),
-        ));
-    }
+    let next_xid = next_xid(&snapshot, row.try_get(1)?)
+        .ok_or_else(|| sqlx::Error::Protocol("the next xid is older than the snapshot".to_owned()))?;
     Ok(Horizon {
         next_xid,
         snapshot,
@@ -117,12 +113,13 @@ fn horizon(row: &PgRow, seq_before: Seq) -> Result<Horizon, sqlx::Error> {
 }
 
 /// The next xid, from its distance to xid 3 in 32 bits: the first at or above `xmax` with that
-/// distance, since running transactions are never 2^31 apart.
-fn next_xid(snapshot: &Snapshot, age: i32) -> Xid {
+/// distance. Running transactions are never 2^31 apart, so one that is further away is older than `xmax`: `None`.
+fn next_xid(snapshot: &Snapshot, age: i32) -> Option<Xid> {
     const FIRST_NORMAL: u32 = 3;
     let low = age.cast_unsigned().wrapping_add(FIRST_NORMAL);
     let xmax_low = u32::try_from(snapshot.xmax() & 0xFFFF_FFFF).unwrap_or(0);
-    snapshot.xmax() + Xid::from(low.wrapping_sub(xmax_low))
+    let ahead = Xid::from(low.wrapping_sub(xmax_low));
+    (ahead <= Xid::from(i32::MAX)).then(|| snapshot.xmax() + ahead)
 }
 
 /// The sequence's position: the last `seq` given out, 0 before the first.
@@ -299,10 +296,16 @@ pub(super) fn decode(row: &PgRow) -> Result<Row, sqlx::Error> {
 mod tests {
     use super::*;
 
+    fn snapshot(xmax: Xid) -> Snapshot {
+        format!("{xmax}:{xmax}:").parse().unwrap()
+    }
+
+    fn age(next: Xid) -> i32 {
+        u32::try_from((next - 3) & 0xFFFF_FFFF).unwrap().cast_signed()
+    }
+
     #[test]
     fn the_next_xid_is_found_across_the_wrap_of_32_bits() {
-        let snapshot = |xmax: Xid| format!("{xmax}:{xmax}:").parse::<Snapshot>().unwrap();
-        let age = |next: Xid| u32::try_from((next - 3) & 0xFFFF_FFFF).unwrap().cast_signed();
         for (xmax, next) in [
             (756, 756),
             (756, 757),
@@ -310,7 +313,22 @@ mod tests {
             (0xFFFF_FFFE, 0x1_0000_0005),
             (0x3_FFFF_FFFF, 0x4_0000_0003),
         ] {
-            assert_eq!(next_xid(&snapshot(xmax), age(next)), next, "{xmax}");
+            assert_eq!(next_xid(&snapshot(xmax), age(next)), Some(next), "{xmax}");
         }
+    }
+
+    /// Taken for a later one, it would let a cursor pass transactions that have not begun.
+    #[test]
+    fn a_next_xid_from_before_the_snapshot_is_none() {
+        for (xmax, next) in [(757, 756), (0x1_0000_0005, 0xFFFF_FFFE), (0x4000_0000, 756)] {
+            assert_eq!(next_xid(&snapshot(xmax), age(next)), None, "{xmax} {next}");
+        }
+    }
+
+    #[test]
+    fn the_next_xid_is_less_than_half_of_32_bits_ahead() {
+        let furthest = 1_000 + Xid::from(i32::MAX);
+        assert_eq!(next_xid(&snapshot(1_000), age(furthest)), Some(furthest));
+        assert_eq!(next_xid(&snapshot(1_000), age(furthest + 1)), None);
     }
 }
