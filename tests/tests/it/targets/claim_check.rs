@@ -7,6 +7,43 @@ use system_tests::{AwsProxy, Bucket, Fault, Message, Moment, Queue, Relay, Relay
 
 use super::scene::{Scene, times_sent};
 
+/// A queue whose messages of more than 10,000 bytes go by reference.
+struct Claims {
+    scene: Scene,
+    queue: Queue,
+    bucket: Bucket,
+    /// The sink's target and claim check.
+    lines: String,
+}
+
+impl Claims {
+    async fn standard() -> Self {
+        let scene = Scene::new().await;
+        let queue = Queue::standard(&scene.stack).await.unwrap();
+        Self::of(scene, queue).await
+    }
+
+    async fn fifo() -> Self {
+        let scene = Scene::new().await;
+        let queue = Queue::fifo(&scene.stack).await.unwrap();
+        Self::of(scene, queue).await
+    }
+
+    async fn of(scene: Scene, queue: Queue) -> Self {
+        let bucket = Bucket::create(&scene.stack).await.unwrap();
+        let lines = format!(
+            "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
+            queue.name, bucket.name
+        );
+        Self {
+            scene,
+            queue,
+            bucket,
+            lines,
+        }
+    }
+}
+
 /// What the message refers to: it is in the bucket, as long as the message says and with its hash.
 async fn referred(bucket: &Bucket, message: &Message) -> String {
     let envelope: Value = serde_json::from_str(&message.body).unwrap();
@@ -58,13 +95,12 @@ async fn an_event_larger_than_a_topic_takes_goes_by_reference_and_its_data_lies_
 
 #[tokio::test]
 async fn a_bucket_that_fails_holds_up_what_it_is_for_and_nobody_else() {
-    let scene = Scene::new().await;
-    let queue = Queue::standard(&scene.stack).await.unwrap();
-    let bucket = Bucket::create(&scene.stack).await.unwrap();
-    let lines = format!(
-        "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
-        queue.name, bucket.name
-    );
+    let Claims {
+        scene,
+        queue,
+        bucket,
+        lines,
+    } = Claims::standard().await;
     scene.proxy.inject(usize::MAX, Fault::Status(503), Request::is_store);
     let large = scene.enqueue_large(None, 20_000).await;
     let small = scene.database.enqueue_many(None, 5).await.unwrap();
@@ -83,13 +119,12 @@ async fn a_bucket_that_fails_holds_up_what_it_is_for_and_nobody_else() {
 
 #[tokio::test]
 async fn a_message_that_is_sent_again_refers_to_the_same_object() {
-    let scene = Scene::new().await;
-    let queue = Queue::standard(&scene.stack).await.unwrap();
-    let bucket = Bucket::create(&scene.stack).await.unwrap();
-    let lines = format!(
-        "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
-        queue.name, bucket.name
-    );
+    let Claims {
+        scene,
+        queue,
+        bucket,
+        lines,
+    } = Claims::standard().await;
     scene.proxy.inject(1, Fault::LoseReply, Request::is_send);
     let large = scene.enqueue_large(None, 20_000).await;
     let _relay = scene.relay(&lines).await;
@@ -151,13 +186,12 @@ async fn what_was_parked_as_too_large_goes_by_reference_once_there_is_a_bucket()
 
 #[tokio::test]
 async fn killed_between_the_data_and_its_message_it_sends_the_message_with_the_same_data() {
-    let scene = Scene::new().await;
-    let queue = Queue::fifo(&scene.stack).await.unwrap();
-    let bucket = Bucket::create(&scene.stack).await.unwrap();
-    let lines = format!(
-        "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
-        queue.name, bucket.name
-    );
+    let Claims {
+        scene,
+        queue,
+        bucket,
+        lines,
+    } = Claims::fifo().await;
     let relay = scene.relay(&lines).await;
     let gate = scene.proxy.hold(1, Moment::BeforeApplied, Request::is_send);
     let large = scene.enqueue_large(Some("k"), 20_000).await;
@@ -180,13 +214,12 @@ async fn killed_between_the_data_and_its_message_it_sends_the_message_with_the_s
 
 #[tokio::test]
 async fn killed_while_the_data_is_stored_it_loses_nothing() {
-    let scene = Scene::new().await;
-    let queue = Queue::fifo(&scene.stack).await.unwrap();
-    let bucket = Bucket::create(&scene.stack).await.unwrap();
-    let lines = format!(
-        "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
-        queue.name, bucket.name
-    );
+    let Claims {
+        scene,
+        queue,
+        bucket,
+        lines,
+    } = Claims::fifo().await;
     let relay = scene.relay(&lines).await;
     let gate = scene.proxy.hold(1, Moment::BeforeApplied, Request::is_store);
     let large = scene.enqueue_large(Some("k"), 20_000).await;
@@ -204,13 +237,12 @@ async fn killed_while_the_data_is_stored_it_loses_nothing() {
 
 #[tokio::test]
 async fn stopped_between_the_data_and_its_message_for_longer_than_its_lease_it_sends_no_message() {
-    let scene = Scene::new().await;
-    let queue = Queue::fifo(&scene.stack).await.unwrap();
-    let bucket = Bucket::create(&scene.stack).await.unwrap();
-    let lines = format!(
-        "sqs = {{ queue = \"{}\" }}\nclaim_check = {{ bucket = \"{}\", prefix = \"large\", above_bytes = 10000 }}",
-        queue.name, bucket.name
-    );
+    let Claims {
+        scene,
+        queue,
+        bucket,
+        lines,
+    } = Claims::fifo().await;
     let sleeper = scene.relay(&lines).await;
     let gate = scene.proxy.hold(1, Moment::BeforeReply, Request::is_store);
     let large = scene.enqueue_large(Some("k"), 20_000).await;
