@@ -1,6 +1,7 @@
 //! One batch: every event gets its own verdict, and every message is acknowledged or goes back.
 
 mod in_turn;
+mod shared;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,6 +13,7 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures::future::{self, BoxFuture};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use self::shared::Shared;
 use crate::{
     claim_check::{ClaimCheck, Resolved},
     dead_letter::DeadLetterQueue,
@@ -50,17 +52,6 @@ pub struct Consumer {
     pub(crate) gap_guard: Option<(GapGuard, Place)>,
     #[cfg(feature = "postgres")]
     pub(crate) inbox: Option<crate::postgres::Inbox>,
-}
-
-/// What the lanes of a batch share.
-struct Shared<'a> {
-    delivery: &'a Delivery,
-    invocation: &'a Invocation,
-    #[cfg(feature = "dynamodb")]
-    transactional: Option<TransactionalBatch<'a>>,
-    /// Sends what is emitted.
-    #[cfg(feature = "dynamodb")]
-    posting: Option<&'a Posting<'a>>,
 }
 
 /// Why a batch cannot be reported record by record, and so fails as a whole.
@@ -360,54 +351,4 @@ impl Consumer {
             },
         }
     }
-}
-
-#[cfg(feature = "dynamodb")]
-impl Shared<'_> {
-    async fn commit(&self) {
-        if let Some(transactional) = &self.transactional {
-            transactional.committer.run().await;
-        }
-    }
-
-    /// Nothing is committed any more.
-    fn committed(&self, reports: &[(usize, EventReport)]) {
-        let Some(posting) = self.posting else { return };
-        // Whoever had its effect before did not acknowledge it: it may have crashed before it sent.
-        let is_sign = |report: &EventReport| {
-            report.outcome == Outcome::Duplicate && report.receive_count.is_some_and(|count| count > 1)
-        };
-        if reports.iter().any(|(_, report)| is_sign(report)) {
-            posting.suspect();
-        }
-        posting.end();
-    }
-
-    async fn post(&self) {
-        if let Some(posting) = self.posting {
-            posting.run().await;
-        }
-    }
-
-    fn lane_ended(&self) {
-        if let Some(transactional) = &self.transactional {
-            transactional.committer.lane_ended();
-        }
-    }
-}
-
-#[cfg(not(feature = "dynamodb"))]
-#[expect(
-    clippy::unused_async,
-    clippy::unused_self,
-    reason = "the same face with and without DynamoDB"
-)]
-impl Shared<'_> {
-    async fn commit(&self) {}
-
-    fn committed(&self, _: &[(usize, EventReport)]) {}
-
-    async fn post(&self) {}
-
-    fn lane_ended(&self) {}
 }

@@ -1,23 +1,21 @@
 //! Putting a consumer together.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+mod build;
+#[cfg(feature = "dynamodb")]
+mod tables;
+
+use std::{collections::HashMap, sync::Arc};
 
 use oncebox_envelope::{Event, RawData};
-use tokio::sync::Semaphore;
 
 use crate::{
     batch::Consumer,
     claim_check::ClaimCheck,
-    dead_letter::DeadLetterQueue,
     failure::HandlerError,
-    gap_guard::{GapGuard, Place},
+    gap_guard::GapGuard,
     handler::{Handler, Route},
-    reading::{Contract, Read, Upcast, chain},
+    reading::{Contract, Read, Upcast},
     retry_delay::RetryDelay,
-    router::Router,
     start_error::{StartError, optional_env},
     unknown_type::UnknownType,
 };
@@ -225,13 +223,6 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Where transactional handlers keep their dedupe records.
-    #[cfg(feature = "dynamodb")]
-    pub fn dedupe(mut self, dedupe: crate::DynamoDbDedupe) -> Self {
-        self.dedupe = Some(dedupe);
-        self
-    }
-
     /// Holds back events whose predecessors within their key have not had their effect yet.
     ///
     /// It looks after every event that has a `partitionkey` and a `sequence`, also those that are
@@ -243,79 +234,6 @@ impl ConsumerBuilder {
     pub fn gap_guard(mut self, guard: GapGuard) -> Self {
         self.gap_guard = Some(guard);
         self
-    }
-
-    /// Names a table: effects on `alias` go to the table `name`. A table that has no alias is
-    /// called by its own name.
-    #[cfg(feature = "dynamodb")]
-    pub fn table(mut self, alias: impl Into<String>, name: impl Into<String>) -> Self {
-        self.tables.insert(alias.into(), name.into());
-        self
-    }
-
-    /// Like [`table`](Self::table), with the name from an environment variable that must be set.
-    #[cfg(feature = "dynamodb")]
-    pub fn table_from_env(mut self, alias: impl Into<String>, variable: &str) -> Self {
-        match crate::start_error::required_env(variable, "the name of a DynamoDB table") {
-            Ok(name) => self.table(alias, name),
-            Err(error) => {
-                self.fail(error);
-                self
-            }
-        }
-    }
-
-    /// The table that holds what transactional handlers emit until it is sent: partition key `pk` and sort key `sk`,
-    /// both strings, no TTL. It is reached by the client of [`dedupe`](Self::dedupe).
-    ///
-    /// What an invocation leaves unsent, a later one sends; so that there is one, let a schedule invoke the function
-    /// with `{"Records": []}` every few minutes.
-    #[cfg(feature = "dynamodb")]
-    pub fn outbox(mut self, table: impl Into<String>) -> Self {
-        self.outbox = Some(table.into());
-        self
-    }
-
-    /// Names a target for [`Effects::emit`](crate::Effects::emit): an SQS queue by its URL, an SNS topic (feature `sns`) or an
-    /// EventBridge event bus (feature `eventbridge`) by its ARN, all in the function's region. FIFO queues and topics, whose
-    /// names end in `.fifo`, get the events of a key in the order in which their causes have had their effects.
-    #[cfg(feature = "dynamodb")]
-    pub fn target(mut self, alias: impl Into<String>, address: impl AsRef<str>) -> Self {
-        let alias = alias.into();
-        match crate::outbox::Target::new(address.as_ref()) {
-            Ok(target) => {
-                self.targets.insert(alias, target);
-            }
-            Err(problem) => self.fail(StartError::InvalidTarget { target: alias, problem }),
-        }
-        self
-    }
-
-    /// Like [`outbox`](Self::outbox), with the name from an environment variable that must be set.
-    #[cfg(feature = "dynamodb")]
-    pub fn outbox_from_env(mut self, variable: &str) -> Self {
-        match crate::start_error::required_env(variable, "the name of the DynamoDB table for emitted events") {
-            Ok(table) => self.outbox(table),
-            Err(error) => {
-                self.fail(error);
-                self
-            }
-        }
-    }
-
-    /// Like [`target`](Self::target), with the address from an environment variable that must be set.
-    #[cfg(feature = "dynamodb")]
-    pub fn target_from_env(mut self, alias: impl Into<String>, variable: &str) -> Self {
-        match crate::start_error::required_env(
-            variable,
-            "the URL of an SQS queue, or the ARN of an SNS topic or an event bus",
-        ) {
-            Ok(address) => self.target(alias, address),
-            Err(error) => {
-                self.fail(error);
-                self
-            }
-        }
     }
 
     /// Sends what is emitted to targets in memory.
@@ -332,65 +250,6 @@ impl ConsumerBuilder {
     pub fn postgres(mut self, pool: sqlx::PgPool) -> Self {
         self.pool = Some(pool);
         self
-    }
-
-    /// The consumer, without reading anything from the environment.
-    ///
-    /// # Errors
-    /// The first fault in the wiring.
-    pub fn build(mut self) -> Result<Consumer, StartError> {
-        let is_valid = (1..=100).contains(&self.name.len())
-            && self
-                .name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        if !is_valid {
-            return Err(StartError::InvalidName { name: self.name });
-        }
-        if let Some(fault) = self.fault.take() {
-            return Err(fault);
-        }
-        if self.routes.is_empty() && self.any.is_none() {
-            return Err(StartError::NoHandler { consumer: self.name });
-        }
-        let handled: HashSet<&'static str> = self.routes.keys().copied().collect();
-        let contract = Arc::new(Contract::new(
-            chain(std::mem::take(&mut self.upcasts), &handled)?,
-            #[cfg(feature = "schema")]
-            crate::reading::Schemas::compile(self.schemas.drain(..).filter(|_| self.is_validating))?,
-        ));
-        let made = std::mem::take(&mut self.routes).into_iter();
-        let made: HashMap<&'static str, Route> = made.map(|(event_type, make)| (event_type, make(&contract))).collect();
-        let routes = made.iter().map(|(event_type, route)| (*event_type, route));
-        for (event_type, route) in routes.chain(self.any.iter().map(|route| ("*", route))) {
-            self.check_store(event_type, route)?;
-        }
-        let gap_guard = self.place_guard(&made)?;
-        let sqs = Arc::new(crate::sqs::SqsClient::new(self.sqs.take()));
-        #[cfg(feature = "dynamodb")]
-        let outbox = self.make_outbox(&sqs)?;
-        Ok(Consumer {
-            router: Router {
-                contract,
-                routes: made,
-                any: self.any,
-                unknown_type: self.unknown_type,
-            },
-            retry_delay: self.retry_delay,
-            permits: Semaphore::new(self.concurrency.min(Semaphore::MAX_PERMITS)),
-            max_receive_count: self.max_receive_count.filter(|_| self.dead_letter_url.is_some()),
-            shutdown: Arc::default(),
-            queues: DeadLetterQueue::new(self.name.clone(), self.dead_letter_url, sqs),
-            claim_check: self.claim_check,
-            #[cfg(feature = "dynamodb")]
-            dedupe: self.dedupe.map(|dedupe| dedupe.with_tables(self.tables)),
-            #[cfg(feature = "dynamodb")]
-            outbox,
-            gap_guard,
-            #[cfg(feature = "postgres")]
-            inbox: self.pool.map(crate::postgres::Inbox::new),
-            name: self.name,
-        })
     }
 
     /// Sets up the log (JSON lines on stdout, filtered by `RUST_LOG`), takes `ONCEBOX_DLQ_URL` and
@@ -423,104 +282,8 @@ impl ConsumerBuilder {
         self.schemas.push((E::TYPE, crate::reading::document::<E>));
     }
 
-    #[cfg(feature = "dynamodb")]
-    fn make_outbox(
-        &mut self,
-        sqs: &Arc<crate::sqs::SqsClient>,
-    ) -> Result<Option<Arc<crate::outbox::Outbox>>, StartError> {
-        use crate::outbox::{AwsPost, Outbox};
-        let Some(table) = self.outbox.take() else {
-            return match self.targets.keys().next() {
-                Some(target) => Err(StartError::NoOutbox { target: target.clone() }),
-                None => Ok(None),
-            };
-        };
-        let dedupe = self.dedupe.as_ref().ok_or(StartError::OutboxWithoutDedupe)?;
-        #[cfg(feature = "test-kit")]
-        let post = self.post.take();
-        #[cfg(not(feature = "test-kit"))]
-        let post: Option<Arc<dyn crate::outbox::Post>> = None;
-        let post = match post {
-            Some(post) => post,
-            None => {
-                for (alias, target) in &self.targets {
-                    let fault = |problem| StartError::InvalidTarget {
-                        target: alias.clone(),
-                        problem,
-                    };
-                    target.check(&self.name).map_err(fault)?;
-                }
-                Arc::new(AwsPost::new(Arc::clone(sqs)))
-            }
-        };
-        let store = Arc::clone(&dedupe.store);
-        let targets = std::mem::take(&mut self.targets);
-        Ok(Some(Arc::new(Outbox::new(
-            self.name.clone(),
-            table,
-            targets,
-            store,
-            post,
-        ))))
-    }
-
     fn fail(&mut self, fault: StartError) {
         self.fault.get_or_insert(fault);
-    }
-
-    /// Where the watermarks are: a key has one, so all handlers have their effects beside it.
-    fn place_guard(&self, routes: &HashMap<&'static str, Route>) -> Result<Option<(GapGuard, Place)>, StartError> {
-        let Some(guard) = self.gap_guard else { return Ok(None) };
-        let mut placed: Option<Place> = None;
-        let routes = routes.iter().map(|(event_type, route)| (*event_type, route));
-        for (event_type, route) in routes.chain(self.any.iter().map(|route| ("*", route))) {
-            let event_type = || event_type.to_owned();
-            let place = match route {
-                #[cfg(feature = "dynamodb")]
-                Route::Transactional(_) => Place::DynamoDb,
-                #[cfg(feature = "postgres")]
-                Route::Postgres(_) => Place::Postgres,
-                #[cfg(feature = "dynamodb")]
-                Route::Leased(_) => {
-                    return Err(StartError::GapGuard {
-                        event_type: event_type(),
-                    });
-                }
-            };
-            if placed.is_some_and(|placed| placed != place) {
-                return Err(StartError::TwoWatermarks {
-                    event_type: event_type(),
-                });
-            }
-            placed = Some(place);
-        }
-        Ok(placed.map(|place| (guard, place)))
-    }
-
-    /// A handler without its store could only fail every message.
-    fn check_store(&self, event_type: &str, route: &Route) -> Result<(), StartError> {
-        let event_type = event_type.to_owned();
-        match route {
-            #[cfg(feature = "dynamodb")]
-            Route::Transactional(_) if self.dedupe.is_none() => Err(StartError::NoDedupe { event_type }),
-            #[cfg(feature = "dynamodb")]
-            Route::Transactional(_) => Ok(()),
-            #[cfg(feature = "dynamodb")]
-            Route::Leased(_) if self.dedupe.is_none() => Err(StartError::NoLeases { event_type }),
-            #[cfg(feature = "dynamodb")]
-            Route::Leased(route) if !crate::leased::LEASE_BOUNDS.contains(&route.lease) => {
-                Err(StartError::InvalidLease {
-                    event_type,
-                    lease: route.lease,
-                })
-            }
-            #[cfg(feature = "dynamodb")]
-            Route::Leased(_) => Ok(()),
-            #[cfg(feature = "postgres")]
-            Route::Postgres(_) if self.pool.is_none() => Err(StartError::NoPostgres { event_type }),
-            #[cfg(feature = "postgres")]
-            Route::Postgres(_) => Ok(()),
-        }
     }
 }
 

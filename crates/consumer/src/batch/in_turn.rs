@@ -2,7 +2,7 @@
 
 use tokio::sync::SemaphorePermit;
 
-use super::{Consumer, Shared};
+use super::{Consumer, shared::Shared};
 use crate::{
     claim_check::Resolved,
     failure::Failure,
