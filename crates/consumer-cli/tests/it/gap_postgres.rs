@@ -18,6 +18,29 @@ use crate::scene::{CONSUMER, Message, Ping, Printed, deliver, run_with};
 struct Database {
     pool: PgPool,
     url: String,
+    server: PgConnectOptions,
+    name: String,
+}
+
+impl Drop for Database {
+    /// Drops the database; connections that are left are cut. On a thread of its own, for a test may be in a runtime.
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut connection = PgConnection::connect_with(&server).await?;
+                let statement = format!("drop database {name} with (force)");
+                sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+            })
+        });
+        match dropped.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => eprintln!("database {} is left behind: {error}", self.name),
+            Err(_) => eprintln!("database {} is left behind", self.name),
+        }
+    }
 }
 
 async fn note(_: Envelope<Ping>, tx: &mut PgTransaction<'_>) -> Result<(), HandlerError> {
@@ -29,19 +52,23 @@ impl Database {
     async fn new() -> Self {
         let admin = std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run `make test`");
         let name = format!("cli_test_{}", Uuid::new_v4().simple());
-        let mut connection = PgConnection::connect(&admin).await.unwrap();
+        let options: PgConnectOptions = admin.parse().unwrap();
+        let mut connection = PgConnection::connect_with(&options).await.unwrap();
         let create = AssertSqlSafe(format!("create database {name} encoding 'UTF8' template template0"));
         sqlx::query(create).execute(&mut connection).await.unwrap();
         let (server, _) = admin.rsplit_once('/').unwrap();
         let url = format!("{server}/{name}");
-        let pool = PgPool::connect_with(url.parse::<PgConnectOptions>().unwrap())
-            .await
-            .unwrap();
+        let pool = PgPool::connect_with(options.clone().database(&name)).await.unwrap();
         oncebox_outbox::migrate(&mut pool.acquire().await.unwrap())
             .await
             .unwrap();
         sqlx::query("create table effect (n int)").execute(&pool).await.unwrap();
-        Self { pool, url }
+        Self {
+            pool,
+            url,
+            server: options,
+            name,
+        }
     }
 
     fn consumer(&self) -> Consumer {

@@ -56,6 +56,14 @@ impl Message {
         Self::with(Uuid::now_v7(), Ping::TYPE, &json!({ "act": act }), &more)
     }
 
+    /// An event of key `k` with its place in it, of a type and with attributes of its own.
+    pub(crate) fn numbered_as(sequence: i64, event_type: &str, more: &Value) -> Self {
+        let mut attributes = json!({ "partitionkey": "k", "sequence": format!("{sequence:020}") });
+        let more = more.as_object().unwrap().clone();
+        attributes.as_object_mut().unwrap().extend(more);
+        Self::with(Uuid::now_v7(), event_type, &json!({ "act": Act::Succeed }), &attributes)
+    }
+
     /// As SQS delivers it for the `count`th time.
     pub(crate) fn delivered(mut self, count: u32) -> Self {
         self.receive_count = count;

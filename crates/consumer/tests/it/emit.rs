@@ -1,5 +1,6 @@
 //! Events that a handler emits are sent if and only if its effects are committed, under one id.
 
+mod scene;
 mod targets;
 
 use std::{collections::HashSet, time::Duration};
@@ -10,112 +11,13 @@ use oncebox_consumer::{
     test_kit::{Fault, MemoryQueues, MemoryTables, SendFault, sleep, with_clock_off, without_waiting},
     transactional,
 };
-use oncebox_envelope::{Envelope, Event, RawEnvelope};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use uuid::Uuid;
+use oncebox_envelope::{Envelope, RawEnvelope};
 
+use self::scene::{FIFO, LATER, Pong, STANDARD, World, emit, expected, numbered};
 use crate::{
     delivery::{Message, deliver, deliver_one, outcomes},
-    ping::{Act, Ping},
+    ping::Ping,
 };
-
-const FIFO: &str = "https://sqs.test/000000000000/invoices.fifo";
-const STANDARD: &str = "https://sqs.test/000000000000/mails";
-/// Long enough for a parcel to be swept.
-const LATER: Duration = Duration::from_secs(11);
-
-/// Pings and what they emit.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-struct Pong {
-    text: String,
-}
-
-impl Event for Pong {
-    const TYPE: &'static str = "test.pong.v1";
-}
-
-fn pong(event: &Envelope<Ping>, text: &str) -> Result<NewEvent, HandlerError> {
-    let key = event.partition_key.as_ref().map_or("none", |key| key.as_str());
-    let text = format!("{} {text}", event.id);
-    Ok(NewEvent::of(&Pong { text })?.key(key))
-}
-
-/// Emits two events in order, and one mail.
-async fn emit(event: Envelope<Ping>, effects: &mut Effects) -> Result<(), HandlerError> {
-    effects
-        .update("effects", Key::new("pk", event.id.to_string()))
-        .add("times", 1);
-    effects.emit("invoices", pong(&event, "first")?)?;
-    effects.emit("invoices", pong(&event, "second")?)?;
-    effects.emit("mails", pong(&event, "mail")?)?;
-    match event.data.act {
-        Act::Reject => Err(HandlerError::permanent("told to reject")),
-        _ => Ok(()),
-    }
-}
-
-#[derive(Clone)]
-struct World {
-    tables: MemoryTables,
-    queues: MemoryQueues,
-}
-
-impl World {
-    fn new() -> Self {
-        let tables = MemoryTables::new()
-            .table("effects", &["pk"])
-            .table("outbox", &["pk", "sk"]);
-        Self {
-            tables,
-            queues: MemoryQueues::default(),
-        }
-    }
-
-    /// A function process that has just started.
-    fn consumer(&self) -> Consumer {
-        Consumer::builder("test")
-            .dedupe(self.tables.dedupe())
-            .outbox("outbox")
-            .target("invoices", FIFO)
-            .target("mails", STANDARD)
-            .queues(&self.queues)
-            .retry_delay(RetryDelay::QueueDefault)
-            .on::<Ping, _>(transactional(emit))
-            .build()
-            .unwrap()
-    }
-
-    fn texts(&self, url: &str) -> Vec<String> {
-        let texts = self.queues.messages(url).into_iter().map(|message| {
-            let envelope = RawEnvelope::from_json(message.body.as_bytes()).unwrap();
-            envelope.typed::<Pong>().unwrap().data.text
-        });
-        texts.collect()
-    }
-
-    /// The same, each where it stands first.
-    fn first_texts(&self, url: &str) -> Vec<String> {
-        let mut seen = HashSet::new();
-        let texts = self.texts(url).into_iter();
-        texts.filter(|text| seen.insert(text.clone())).collect()
-    }
-
-    fn stored(&self) -> usize {
-        self.tables.items("outbox").len()
-    }
-}
-
-fn numbered(key: &str) -> Message {
-    let more = json!({ "partitionkey": key, "tenant": "acme", "correlationid": "talk" });
-    Message::with(Uuid::now_v7(), Ping::TYPE, &json!({ "act": Act::Succeed }), &more)
-}
-
-fn expected(messages: &[Message]) -> Vec<String> {
-    let of = |message: &Message| ["first", "second"].map(|which| format!("{} {which}", message.id));
-    messages.iter().flat_map(of).collect()
-}
 
 #[tokio::test]
 async fn what_is_emitted_carries_its_cause_and_leaves_nothing_behind() {

@@ -9,7 +9,6 @@ use oncebox_envelope::{Envelope, Event as _, RawData};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use crate::{
     delivery::{Message, deliver, deliver_one, outcomes, returned},
@@ -159,16 +158,9 @@ async fn what_is_dropped_counts_as_done_for_its_successors_and_waits_for_its_pre
     let tables = Tables::new().await;
     let consumer = tables.builder().unknown_type(UnknownType::Ignore);
     let consumer = consumer.gap_guard(GapGuard::from_one()).build().unwrap();
-    let with = |sequence: i64, event_type: &str, more: serde_json::Value| {
-        let mut attributes = json!({ "partitionkey": "k", "sequence": format!("{sequence:020}") });
-        attributes
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        Message::with(Uuid::now_v7(), event_type, &json!({ "act": "succeed" }), &attributes)
-    };
-    let expired = with(1, Ping::TYPE, json!({ "expirytime": "2026-01-01T00:00:00Z" }));
-    let ignored = with(2, "test.other.v1", json!({}));
+    let with = Message::numbered_as;
+    let expired = with(1, Ping::TYPE, &json!({ "expirytime": "2026-01-01T00:00:00Z" }));
+    let ignored = with(2, "test.other.v1", &json!({}));
     assert_eq!(outcomes(&deliver_one(&consumer, &ignored).await), [Outcome::Held]);
     let settled = deliver(&consumer, &[keyed(Act::Succeed, 3), ignored, expired]).await;
     assert_eq!(outcomes(&settled), [Outcome::Done, Outcome::Ignored, Outcome::Expired]);

@@ -8,6 +8,7 @@ mod deed;
 mod fifo;
 mod gap_guard;
 mod leased;
+mod mortal;
 mod postgres;
 mod postgres_gap_guard;
 mod step;

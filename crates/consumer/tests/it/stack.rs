@@ -115,6 +115,29 @@ impl Tables {
 /// A Postgres database with schema `oncebox` and a table for effects.
 pub(crate) struct Database {
     pub(crate) pool: PgPool,
+    server: PgConnectOptions,
+    name: String,
+}
+
+impl Drop for Database {
+    /// Drops the database; connections that are left are cut. On a thread of its own, for a test may be in a runtime.
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut connection = PgConnection::connect_with(&server).await?;
+                let statement = format!("drop database {name} with (force)");
+                sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+            })
+        });
+        match dropped.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => eprintln!("database {} is left behind: {error}", self.name),
+            Err(_) => eprintln!("database {} is left behind", self.name),
+        }
+    }
 }
 
 impl Database {
@@ -127,7 +150,7 @@ impl Database {
             .execute(&mut connection)
             .await
             .unwrap();
-        let pool = PgPool::connect_with(admin.database(&name)).await.unwrap();
+        let pool = PgPool::connect_with(admin.clone().database(&name)).await.unwrap();
         oncebox_outbox::migrate(&mut pool.acquire().await.unwrap())
             .await
             .unwrap();
@@ -135,7 +158,11 @@ impl Database {
             .execute(&pool)
             .await
             .unwrap();
-        Self { pool }
+        Self {
+            pool,
+            server: admin,
+            name,
+        }
     }
 
     /// A consumer that inserts a row for each ping.

@@ -6,7 +6,7 @@ use oncebox_consumer::{Consumer, Effects, HandlerError, Key, Outcome, transactio
 use oncebox_envelope::{Body, Envelope};
 use uuid::Uuid;
 
-use super::{Pong, expected, numbered, pong};
+use super::scene::{Pong, expected, numbered, pong};
 use crate::{
     delivery::{Message, batch, deliver, invocation},
     ping::Ping,

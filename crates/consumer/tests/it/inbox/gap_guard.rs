@@ -1,16 +1,19 @@
 //! With a gap guard in mode postgres: the watermark moves with the effect, and each event has its turn.
 
+mod at_work;
+
 use std::sync::Arc;
 
 use oncebox_consumer::{
     Consumer, ConsumerBuilder, GapGuard, HandlerError, Outcome, PgTransaction, Reason, UnknownType, postgres,
 };
 use oncebox_envelope::{Envelope, Event as _};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::postgres::{PgPoolOptions, PgSslMode};
 use tokio::{net::TcpListener, sync::Semaphore};
 use uuid::Uuid;
 
+use self::at_work::{until_waiting, while_the_first_is_at_work};
 use super::{InsertWhenTold, cut_after_commit};
 use crate::{
     delivery::{Message, deliver, deliver_one, outcomes, returned},
@@ -156,16 +159,9 @@ async fn poison_that_no_dead_letter_queue_takes_holds_back_its_successors() {
 async fn what_is_dropped_counts_as_done_for_its_successors_and_waits_for_its_predecessors() {
     let database = Database::new().await;
     let consumer = builder(&database).unknown_type(UnknownType::Ignore).build().unwrap();
-    let with = |sequence: i64, event_type: &str, more: Value| {
-        let mut attributes = json!({ "partitionkey": "k", "sequence": format!("{sequence:020}") });
-        attributes
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        Message::with(Uuid::now_v7(), event_type, &json!({ "act": "succeed" }), &attributes)
-    };
-    let expired = with(1, Ping::TYPE, json!({ "expirytime": "2026-01-01T00:00:00Z" }));
-    let ignored = with(2, "test.other.v1", json!({}));
+    let with = Message::numbered_as;
+    let expired = with(1, Ping::TYPE, &json!({ "expirytime": "2026-01-01T00:00:00Z" }));
+    let ignored = with(2, "test.other.v1", &json!({}));
     assert_eq!(outcomes(&deliver_one(&consumer, &ignored).await), [Outcome::Held]);
     let settled = deliver(&consumer, &[keyed(Act::Succeed, 3), ignored.clone(), expired]).await;
     assert_eq!(outcomes(&settled), [Outcome::Done, Outcome::Ignored, Outcome::Expired]);
@@ -221,60 +217,6 @@ async fn what_was_consumed_before_the_guard_was_there_has_no_second_effect() {
         assert_eq!(database.times(message.id).await, 1);
     }
     assert_eq!(watermark(&database).await, Some((1, 3, vec![])));
-}
-
-/// A handler that says when it is at work, and goes on when it is told to.
-fn when_told(database: &Database, at_work: &Arc<Semaphore>, go_on: &Arc<Semaphore>) -> Consumer {
-    let handler = InsertWhenTold {
-        at_work: Arc::clone(at_work),
-        go_on: Arc::clone(go_on),
-    };
-    let builder = database.empty_builder().gap_guard(GapGuard::from_one());
-    builder.on::<Ping, _>(postgres(handler)).build().unwrap()
-}
-
-/// Waits until so many sessions wait for somebody else's lock.
-async fn until_waiting(database: &Database, sessions: i64) {
-    let waiting =
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    let looks = async {
-        loop {
-            let look = sqlx::query_scalar::<_, i64>(waiting)
-                .fetch_one(&database.pool)
-                .await
-                .unwrap();
-            if look >= sessions {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let deadline = std::time::Duration::from_secs(15);
-    tokio::time::timeout(deadline, looks)
-        .await
-        .expect("they wait for each other");
-}
-
-/// What three functions make of `others` while the first event of the key is at work, and then succeeds or fails.
-async fn while_the_first_is_at_work(first: &Message, others: [&Message; 2], database: &Database) -> Vec<Outcome> {
-    let (at_work, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let consumers = [(); 3].map(|()| when_told(database, &at_work, &go_on));
-    let work = async {
-        let others = async {
-            at_work.acquire().await.unwrap().forget();
-            tokio::join!(
-                deliver_one(&consumers[1], others[0]),
-                deliver_one(&consumers[2], others[1])
-            )
-        };
-        tokio::join!(deliver_one(&consumers[0], first), others)
-    };
-    let told = async {
-        until_waiting(database, 2).await;
-        go_on.add_permits(3);
-    };
-    let ((first, (second, third)), ()) = tokio::join!(work, told);
-    [first, second, third].iter().flat_map(outcomes).collect()
 }
 
 #[tokio::test]

@@ -2,20 +2,18 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures::future::join_all;
 use oncebox_consumer::{
-    Consumer, EventReport, GapGuard, Invocation, Outcome, Reason, RetryDelay, Settlement, test_kit::sleep,
-    transactional,
+    Consumer, EventReport, GapGuard, Invocation, Outcome, RetryDelay, Settlement, test_kit::sleep, transactional,
 };
 
 use super::{
     cases::{Chance, WallClock, run_cases, until_killed},
-    step::{Lines, Step, Walk},
+    step::{DoneSteps, Lines, Step, Walk},
 };
 use crate::delivery::{Message, batch};
 
@@ -77,7 +75,7 @@ fn draw(chance: &mut Chance) -> Schedule {
 struct Case {
     lines: Lines,
     walk: Walk,
-    done: RefCell<HashMap<(usize, usize), usize>>,
+    done: RefCell<DoneSteps>,
 }
 
 impl Case {
@@ -102,21 +100,7 @@ impl Case {
         for (step, report) in steps.iter().zip(reports) {
             let has_effect = self.lines.last(step.line) >= step.place;
             let is_mine = has_effect && self.lines.payload(*step) == step.payload;
-            match report.outcome {
-                Outcome::Done => {
-                    let mut done = self.done.borrow_mut();
-                    let done = done.entry((step.line, step.place)).or_default();
-                    *done += 1;
-                    assert!(*done == 1 && is_mine && !report.is_failed, "{report:?}");
-                }
-                Outcome::Duplicate => assert!(is_mine && !report.is_failed, "{report:?}"),
-                Outcome::Permanent => {
-                    assert_eq!(report.reason, Some(Reason::PayloadMismatch), "{report:?}");
-                    assert!(!is_mine && report.is_failed, "{report:?}");
-                }
-                Outcome::Held | Outcome::Retryable | Outcome::NotStarted => assert!(report.is_failed),
-                other => panic!("{other:?} is nothing that comes of it: {report:?}"),
-            }
+            self.done.borrow_mut().check(*step, report, is_mine);
         }
     }
 

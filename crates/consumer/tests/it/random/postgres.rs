@@ -11,31 +11,18 @@ use std::{
 
 use futures::future::join_all;
 use oncebox_consumer::{
-    Consumer, EventReport, HandlerError, Invocation, Outcome, PgTransaction, PostgresHandler, Reason, RetryDelay,
-    Settlement, postgres,
+    ConsumerBuilder, EventReport, HandlerError, Outcome, PgTransaction, PostgresHandler, Reason, Settlement, postgres,
 };
 use oncebox_envelope::Envelope;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 use super::{
     cases::{Chance, run_real_cases},
     deed::{Deed, message_of},
+    mortal::{Course, Death, invoke},
 };
-use crate::{delivery::batch, stack::Database};
-
-/// How a function dies.
-#[derive(Debug, Clone, Copy)]
-enum Death {
-    No,
-    /// It is not polled any more from when on.
-    Killed(Duration),
-    /// The server ends its sessions.
-    Cut(Duration),
-}
+use crate::stack::Database;
 
 #[derive(Debug)]
 struct Delivery {
@@ -65,11 +52,7 @@ fn draw(chance: &mut Chance) -> Schedule {
                     .map(|_| (chance.up_to(events), chance.up_to(others)))
                     .collect(),
                 lasts: Duration::from_millis(200) + chance.millis(1_000),
-                death: match chance.up_to(3) {
-                    0 | 1 => Death::Killed(chance.millis(25)),
-                    2 => Death::Cut(chance.millis(25)),
-                    _ => Death::No,
-                },
+                death: Death::draw(chance, 25),
             })
             .collect(),
         failures: chance.of(&[3, 10]),
@@ -84,26 +67,12 @@ impl<'a> PostgresHandler<'a, Deed> for Insert {
     type Future = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>>;
 
     fn handle(&self, event: Envelope<Deed>, tx: &'a mut PgTransaction<'static>) -> Self::Future {
-        let (takes, fails, way) = {
-            let mut chance = self.0.lock().unwrap();
-            (chance.millis(8), chance.one_in(self.1), chance.up_to(2))
-        };
+        let course = Course::draw(&mut self.0.lock().unwrap(), self.1);
         Box::pin(async move {
             let insert = sqlx::query("insert into deed (event_id, payload) values ($1, $2)");
             let payload = i32::try_from(event.data.payload).unwrap();
             insert.bind(event.id.as_uuid()).bind(payload).execute(&mut **tx).await?;
-            let sleep = sqlx::query("select pg_sleep($1)").bind(takes.as_secs_f64());
-            sleep.execute(&mut **tx).await?;
-            match (fails, way) {
-                (false, _) => Ok(()),
-                (true, 0) => Err(HandlerError::retryable("told to retry")),
-                // Swallowed, but the transaction is lost.
-                (true, 1) => {
-                    let _ = sqlx::query("select 1 / 0").execute(&mut **tx).await;
-                    Ok(())
-                }
-                (true, _) => panic!("told to panic"),
-            }
+            course.end(tx).await
         })
     }
 }
@@ -120,16 +89,10 @@ struct Case<'a> {
 
 impl Case<'_> {
     async fn invoke(&self, deeds: &[(usize, usize)], lasts: Duration, session: &str) -> Settlement {
-        let options = self.options.clone().application_name(session);
-        let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
-        let builder = Consumer::builder("test").postgres(pool.clone());
-        let builder = builder.retry_delay(RetryDelay::QueueDefault);
-        let consumer = builder.on::<Deed, _>(postgres(self.handler.clone())).build().unwrap();
         let deed = |(number, payload): &(usize, usize)| message_of(self.ids[*number], *number, *payload);
         let messages: Vec<_> = deeds.iter().map(deed).collect();
-        let invocation = Invocation::new("request", lasts);
-        let settled = consumer.settle_batch(batch(&messages), &invocation).await.unwrap();
-        pool.close().await;
+        let wire = |builder: ConsumerBuilder| builder.on::<Deed, _>(postgres(self.handler.clone()));
+        let settled = invoke(self.options, session, "test", wire, &messages, lasts).await;
         self.check(deeds, &settled.events).await;
         settled
     }
@@ -169,20 +132,8 @@ impl Case<'_> {
 
     async fn deliver(&self, delivery: &Delivery) {
         tokio::time::sleep(delivery.after).await;
-        let session = format!("random-{}", Uuid::new_v4().simple());
-        let work = self.invoke(&delivery.deeds, delivery.lasts, &session);
-        match delivery.death {
-            Death::No => drop(work.await),
-            Death::Killed(after) => drop(tokio::time::timeout(after, work).await),
-            Death::Cut(after) => {
-                let cut = async {
-                    tokio::time::sleep(after).await;
-                    let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1";
-                    sqlx::query(end).bind(&session).execute(self.pool).await.unwrap();
-                };
-                futures::join!(work, cut);
-            }
-        }
+        let work = |session: String| async move { self.invoke(&delivery.deeds, delivery.lasts, &session).await };
+        delivery.death.of(self.pool, work).await;
     }
 
     /// Delivers each deed until it is settled, when nobody dies any more.

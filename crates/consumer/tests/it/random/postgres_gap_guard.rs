@@ -3,7 +3,6 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -12,31 +11,18 @@ use std::{
 
 use futures::future::join_all;
 use oncebox_consumer::{
-    Consumer, EventReport, GapGuard, HandlerError, Invocation, Outcome, PgTransaction, PostgresHandler, Reason,
-    RetryDelay, Settlement, postgres,
+    ConsumerBuilder, EventReport, GapGuard, HandlerError, Outcome, PgTransaction, PostgresHandler, Settlement, postgres,
 };
 use oncebox_envelope::Envelope;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 use super::{
     cases::{Chance, run_real_cases},
-    step::Step,
+    mortal::{Course, Death, invoke},
+    step::{DoneSteps, Step},
 };
-use crate::{delivery::batch, stack::Database};
-
-/// How a function dies.
-#[derive(Debug, Clone, Copy)]
-enum Death {
-    No,
-    /// It is not polled any more from when on.
-    Killed(Duration),
-    /// The server ends its sessions.
-    Cut(Duration),
-}
+use crate::stack::Database;
 
 #[derive(Debug)]
 struct Delivery {
@@ -75,11 +61,7 @@ fn draw(chance: &mut Chance) -> Schedule {
                 after: chance.millis(15),
                 steps: (0..=chance.up_to(5)).map(|_| step(chance)).collect(),
                 lasts: Duration::from_millis(200) + chance.millis(1_000),
-                death: match chance.up_to(3) {
-                    0 | 1 => Death::Killed(chance.millis(30)),
-                    2 => Death::Cut(chance.millis(30)),
-                    _ => Death::No,
-                },
+                death: Death::draw(chance, 30),
             })
             .collect(),
         failures: chance.of(&[3, 10]),
@@ -106,10 +88,7 @@ impl<'a> PostgresHandler<'a, Step> for Walk {
 
     fn handle(&self, event: Envelope<Step>, tx: &'a mut PgTransaction<'static>) -> Self::Future {
         let walk = self.clone();
-        let (takes, fails, way) = {
-            let mut chance = self.chance.lock().unwrap();
-            (chance.millis(8), chance.one_in(self.failures), chance.up_to(2))
-        };
+        let course = Course::draw(&mut self.chance.lock().unwrap(), self.failures);
         Box::pin(async move {
             let step = event.data;
             let last = "select coalesce(max(place), 0) from step where run = $1 and line = $2";
@@ -122,18 +101,7 @@ impl<'a> PostgresHandler<'a, Step> for Walk {
             let insert = sqlx::query("insert into step (run, line, place, payload) values ($1, $2, $3, $4)");
             let insert = insert.bind(walk.case).bind(number(step.line)).bind(number(step.place));
             insert.bind(number(step.payload)).execute(&mut **tx).await?;
-            let sleep = sqlx::query("select pg_sleep($1)").bind(takes.as_secs_f64());
-            sleep.execute(&mut **tx).await?;
-            match (fails, way) {
-                (false, _) => Ok(()),
-                (true, 0) => Err(HandlerError::retryable("told to retry")),
-                // Swallowed, but the transaction is lost.
-                (true, 1) => {
-                    let _ = sqlx::query("select 1 / 0").execute(&mut **tx).await;
-                    Ok(())
-                }
-                (true, _) => panic!("told to panic"),
-            }
+            course.end(tx).await
         })
     }
 }
@@ -143,22 +111,19 @@ struct Case<'a> {
     /// For a look from outside.
     pool: &'a PgPool,
     walk: Walk,
-    done: RefCell<HashMap<(usize, usize), usize>>,
+    done: RefCell<DoneSteps>,
 }
 
 impl Case<'_> {
     async fn invoke(&self, steps: &[Step], lasts: Duration, session: &str) -> Settlement {
-        let options = self.options.clone().application_name(session);
-        let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
-        // Each case has keys of its own by its consumer's name.
-        let builder = Consumer::builder(format!("test-{}", self.walk.case)).postgres(pool.clone());
-        let builder = builder.retry_delay(RetryDelay::QueueDefault);
-        let builder = builder.gap_guard(GapGuard::from_one().park_after(u32::MAX));
-        let consumer = builder.on::<Step, _>(postgres(self.walk.clone())).build().unwrap();
         let messages: Vec<_> = steps.iter().map(|step| step.message()).collect();
-        let invocation = Invocation::new("request", lasts);
-        let settled = consumer.settle_batch(batch(&messages), &invocation).await.unwrap();
-        pool.close().await;
+        let wire = |builder: ConsumerBuilder| {
+            let builder = builder.gap_guard(GapGuard::from_one().park_after(u32::MAX));
+            builder.on::<Step, _>(postgres(self.walk.clone()))
+        };
+        // Each case has keys of its own by its consumer's name.
+        let name = format!("test-{}", self.walk.case);
+        let settled = invoke(self.options, session, &name, wire, &messages, lasts).await;
         self.check(steps, &settled.events).await;
         settled
     }
@@ -183,40 +148,14 @@ impl Case<'_> {
         for (step, report) in steps.iter().zip(reports) {
             let taken = self.taken(step.line).await;
             let is_mine = taken.get(step.place - 1) == Some(&step.payload);
-            match report.outcome {
-                Outcome::Done => {
-                    let mut done = self.done.borrow_mut();
-                    let done = done.entry((step.line, step.place)).or_default();
-                    *done += 1;
-                    assert!(*done == 1 && is_mine && !report.is_failed, "{report:?}");
-                }
-                Outcome::Duplicate => assert!(is_mine && !report.is_failed, "{report:?}"),
-                Outcome::Permanent => {
-                    assert_eq!(report.reason, Some(Reason::PayloadMismatch), "{report:?}");
-                    assert!(!is_mine && report.is_failed, "{report:?}");
-                }
-                Outcome::Held | Outcome::Retryable | Outcome::NotStarted => assert!(report.is_failed),
-                other => panic!("{other:?} is nothing that comes of it: {report:?}"),
-            }
+            self.done.borrow_mut().check(*step, report, is_mine);
         }
     }
 
     async fn deliver(&self, delivery: &Delivery) {
         tokio::time::sleep(delivery.after).await;
-        let session = format!("random-{}", Uuid::new_v4().simple());
-        let work = self.invoke(&delivery.steps, delivery.lasts, &session);
-        match delivery.death {
-            Death::No => drop(work.await),
-            Death::Killed(after) => drop(tokio::time::timeout(after, work).await),
-            Death::Cut(after) => {
-                let cut = async {
-                    tokio::time::sleep(after).await;
-                    let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1";
-                    sqlx::query(end).bind(&session).execute(self.pool).await.unwrap();
-                };
-                futures::join!(work, cut);
-            }
-        }
+        let work = |session: String| async move { self.invoke(&delivery.steps, delivery.lasts, &session).await };
+        delivery.death.of(self.pool, work).await;
     }
 
     /// Delivers every event until it is settled, the last ones first, when nobody dies any more.

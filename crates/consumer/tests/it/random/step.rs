@@ -1,13 +1,14 @@
 //! Events that stand in a line, a message group or a key, and a handler whose effects show in which order they came.
 
 use std::{
+    collections::HashMap,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex},
 };
 
 use oncebox_consumer::{
-    Condition, Effects, HandlerError, Key, TransactionalHandler,
+    Condition, Effects, EventReport, HandlerError, Key, Outcome, Reason, TransactionalHandler,
     test_kit::{MemoryTables, sleep},
 };
 use oncebox_envelope::{Envelope, Event};
@@ -39,6 +40,30 @@ impl Step {
         let id = 0x0000_0000_0000_7000_8000_0000_0000_0000 | (line * 1_000 + place) as u128;
         let attributes = json!({ "partitionkey": line.to_string(), "sequence": format!("{place:020}") });
         Message::with(Uuid::from_u128(id), Self::TYPE, &json!(self), &attributes)
+    }
+}
+
+/// How often each step was done, as the consumer says.
+#[derive(Debug, Default)]
+pub(super) struct DoneSteps(HashMap<(usize, usize), usize>);
+
+impl DoneSteps {
+    /// Looks at what is said of a step with a gap guard; `is_mine` says whether it is its payload that has had its effect.
+    pub(super) fn check(&mut self, step: Step, report: &EventReport, is_mine: bool) {
+        match report.outcome {
+            Outcome::Done => {
+                let done = self.0.entry((step.line, step.place)).or_default();
+                *done += 1;
+                assert!(*done == 1 && is_mine && !report.is_failed, "{report:?}");
+            }
+            Outcome::Duplicate => assert!(is_mine && !report.is_failed, "{report:?}"),
+            Outcome::Permanent => {
+                assert_eq!(report.reason, Some(Reason::PayloadMismatch), "{report:?}");
+                assert!(!is_mine && report.is_failed, "{report:?}");
+            }
+            Outcome::Held | Outcome::Retryable | Outcome::NotStarted => assert!(report.is_failed),
+            other => panic!("{other:?} is nothing that comes of it: {report:?}"),
+        }
     }
 }
 
