@@ -68,7 +68,7 @@ pub struct Sink<P> {
 }
 
 /// What a sink holds of [`Sink::max_held_bytes`] where nobody says otherwise.
-pub const MAX_HELD_BYTES: usize = 24 * 1024 * 1024;
+pub const MAX_HELD_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often an event may arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

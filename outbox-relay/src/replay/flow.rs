@@ -34,7 +34,7 @@ const SCANNED: Seq = 20_000;
 /// Most events on their way at once, those that wait behind a stuck one included.
 const MAX_ON_WAY: usize = 10_000;
 /// Most bytes of messages on their way; one page more may be read on top.
-const MAX_HELD_BYTES: usize = 24 * 1024 * 1024;
+const MAX_HELD_BYTES: usize = 16 * 1024 * 1024;
 /// So many refusals are the target's fault, and not that of single events.
 const MAX_REFUSED: usize = 1_000;
 /// Time between two reports.

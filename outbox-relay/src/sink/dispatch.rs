@@ -18,7 +18,7 @@ use crate::{
 
 /// Most bytes of events in flight: a request may be started below it. The client holds a written form of
 /// each besides, so that this counts about three times.
-const MAX_IN_FLIGHT_BYTES: usize = 12 * 1024 * 1024;
+const MAX_IN_FLIGHT_BYTES: usize = 8 * 1024 * 1024;
 /// So many events may give up their payload while nothing at all is confirmed.
 const MAX_UNLOADED: usize = 1_000;
 
