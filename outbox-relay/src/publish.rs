@@ -131,6 +131,15 @@ impl PublishError {
     pub const GONE: &str = "Gone";
     /// The code of an event that is larger than its target takes.
     pub const OVERSIZE: &str = "Oversize";
+    /// The code of a request that had no answer in time.
+    pub const TIMEOUT: &str = "Timeout";
+
+    /// Whether fewer requests at once would help: the target says so, or is too slow to say anything. What nobody waits
+    /// for any more still costs a target its time, so that the same number again would only keep it from recovering.
+    #[must_use]
+    pub fn is_congestion(&self) -> bool {
+        self.class == FailureClass::Throttled || self.code == Self::TIMEOUT
+    }
 
     /// The target said nothing about this message.
     #[must_use]

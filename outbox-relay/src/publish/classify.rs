@@ -70,7 +70,7 @@ pub(super) fn request<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
 /// No answer in time.
 pub(super) fn timeout() -> PublishError {
     local(
-        "Timeout",
+        PublishError::TIMEOUT,
         FailureClass::Transient,
         true,
         "no answer in time; the messages may have arrived",

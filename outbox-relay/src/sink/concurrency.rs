@@ -7,8 +7,8 @@ use tokio::time::Instant;
 /// After a cut, answers that were under way already say nothing new for this long.
 const AFTER_CUT: Duration = Duration::from_millis(250);
 
-/// A target's limit of requests in flight. Halved when the target asks to slow down, raised by one
-/// for each full round of answers without that (Chiu and Jain 1989; what TCP does).
+/// A target's limit of requests in flight. Halved when the target asks to slow down or does not answer in time, raised by
+/// one for each full round of answers without that (Chiu and Jain 1989; what TCP does).
 #[derive(Debug, Clone)]
 pub struct Concurrency {
     limit: f64,
@@ -33,8 +33,8 @@ impl Concurrency {
         self.limit = (self.limit + 1.0 / self.limit).min(self.max);
     }
 
-    /// The target asked to slow down.
-    pub fn throttled(&mut self, now: Instant) {
+    /// The target asked to slow down, or did not answer in time.
+    pub fn congested(&mut self, now: Instant) {
         if self.cut_at.is_none_or(|cut_at| now.duration_since(cut_at) >= AFTER_CUT) {
             self.limit = (self.limit / 2.0).max(1.0);
             self.cut_at = Some(now);
@@ -63,17 +63,17 @@ mod tests {
         let now = Instant::now();
         let mut concurrency = Concurrency::new(16);
         assert_eq!(concurrency.limit(), 16);
-        concurrency.throttled(now);
-        concurrency.throttled(now + Duration::from_millis(100));
+        concurrency.congested(now);
+        concurrency.congested(now + Duration::from_millis(100));
         assert_eq!(concurrency.limit(), 8);
-        concurrency.throttled(now + Duration::from_millis(300));
+        concurrency.congested(now + Duration::from_millis(300));
         assert_eq!(concurrency.limit(), 4);
         for _ in 0..5 {
             concurrency.accepted();
         }
         assert_eq!(concurrency.limit(), 5);
         for round in 1..20 {
-            concurrency.throttled(now + Duration::from_secs(round));
+            concurrency.congested(now + Duration::from_secs(round));
         }
         assert_eq!(concurrency.limit(), 1, "never nothing");
         for _ in 0..1_000 {

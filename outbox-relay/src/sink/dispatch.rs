@@ -204,8 +204,8 @@ impl<P: Publisher> Dispatch<P> {
                 }
             }
         }
-        if failures.throttled {
-            self.concurrency.throttled(now);
+        if failures.is_congestion {
+            self.concurrency.congested(now);
         } else {
             self.concurrency.accepted();
         }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    publish::{FailureClass, Message, PublishError, Publisher},
+    publish::{Message, PublishError, Publisher},
     sink::{entry::Entry, outgoing::Outgoing},
     telemetry::traces::SinkTraces,
 };
@@ -64,14 +64,14 @@ pub(super) struct Failures {
     first: Option<PublishError>,
     events: usize,
     attempt: u32,
-    pub(super) throttled: bool,
+    pub(super) is_congestion: bool,
 }
 
 impl Failures {
     pub(super) fn note(&mut self, error: &PublishError, entry: &Entry<Outgoing>) {
         self.events += entry.len();
         self.attempt = self.attempt.max(entry.failures + 1);
-        self.throttled |= error.class == FailureClass::Throttled;
+        self.is_congestion |= error.is_congestion();
         if self.first.is_none() {
             self.first = Some(error.clone());
         }

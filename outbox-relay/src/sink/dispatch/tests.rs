@@ -16,19 +16,19 @@ use crate::{
 /// Answers as told, for ever by default.
 #[derive(Debug, Clone, Default)]
 struct Target {
-    fails: bool,
+    fails_with: Option<PublishError>,
 }
 
 impl Publisher for Target {
     async fn publish(&self, batch: &[Arc<Message>]) -> Vec<Result<(), PublishError>> {
-        let answer = || {
-            if self.fails {
-                Err(PublishError::unanswered())
-            } else {
-                Ok(())
-            }
-        };
+        let answer = || self.fails_with.clone().map_or(Ok(()), Err);
         batch.iter().map(|_| answer()).collect()
+    }
+}
+
+fn failing(error: PublishError) -> Target {
+    Target {
+        fails_with: Some(error),
     }
 }
 
@@ -81,7 +81,7 @@ fn terms() -> Terms {
 async fn nothing_is_due_while_the_lease_forbids_to_send_it() {
     let lease = Lease::new(terms());
     lease.extend(Moment::now());
-    let mut dispatch = dispatch(Target { fails: true }, lease.clone());
+    let mut dispatch = dispatch(failing(PublishError::unanswered()), lease.clone());
     dispatch.push(event(1, 10));
     dispatch.send();
     let answer = dispatch.answer().await.unwrap().unwrap();
@@ -124,7 +124,7 @@ async fn what_is_in_flight_is_bounded_by_bytes() {
     }
     let all: usize = bytes.values().sum();
     dispatch.send();
-    assert_eq!(dispatch.in_flight(), 13, "of 256 that there may be");
+    assert_eq!(dispatch.in_flight(), 9, "of 256 that there may be");
     assert_eq!(dispatch.held_bytes(), all, "what is in flight is still held");
     let mut confirmed = 0;
     while let Some(answer) = dispatch.answer().await {
@@ -132,4 +132,26 @@ async fn what_is_in_flight_is_bounded_by_bytes() {
         dispatch.send();
     }
     assert_eq!((confirmed, dispatch.held_bytes()), (40, 0));
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_answer_in_time_gets_fewer_requests_at_once_as_one_that_asks_for_it() {
+    let error = |code: &str, class| PublishError {
+        class,
+        code: code.to_owned(),
+        ..PublishError::unanswered()
+    };
+    for (error, expected) in [
+        (error("RequestThrottled", FailureClass::Throttled), 128),
+        (error(PublishError::TIMEOUT, FailureClass::Transient), 128),
+        (error("InternalError", FailureClass::Transient), 256),
+        (error("AccessDenied", FailureClass::Auth), 256),
+    ] {
+        let mut dispatch = dispatch(failing(error.clone()), Lease::endless(terms()));
+        dispatch.push(event(1, 10));
+        dispatch.send();
+        let answer = dispatch.answer().await.unwrap().unwrap();
+        dispatch.settle(answer);
+        assert_eq!(dispatch.concurrency.limit(), expected, "{error}");
+    }
 }
