@@ -27,6 +27,7 @@ mod events;
 mod function;
 mod invoicing;
 pub mod ledger;
+pub mod model;
 mod outbox_table;
 mod pooler;
 mod process_log;

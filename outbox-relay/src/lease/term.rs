@@ -103,8 +103,8 @@ impl Moment {
     }
 
     /// So many nanoseconds after the clock's beginning.
-    #[cfg(test)]
-    pub(crate) const fn of_nanos(nanos: u64) -> Self {
+    #[must_use]
+    pub const fn of_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
@@ -173,7 +173,9 @@ impl Lease {
         self.may_send_at(self.terms.clock.now())
     }
 
-    fn may_send_at(&self, now: Moment) -> bool {
+    /// Whether a request that is started at `now` ends within the term.
+    #[must_use]
+    pub fn may_send_at(&self, now: Moment) -> bool {
         if is_planted(Bug::LeaseWithoutEnd) && self.state.ends.load(Ordering::SeqCst) > 0 {
             return true;
         }

@@ -9,7 +9,7 @@ use crate::planted::{Bug, is_planted};
 /// transaction takes its xid before it takes a `seq` (`oncebox.enqueue`), and xids are given out in
 /// order. A snapshot's `xmax` is *not* the next xid: it is the last one that ended, plus one, so
 /// transactions above it may have been running for long.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Base {
     /// All that this sees is published.
     pub snapshot: Snapshot,
@@ -25,7 +25,7 @@ pub struct Base {
 }
 
 /// What one look at the log's end shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Horizon {
     /// The snapshot.
     pub snapshot: Snapshot,
@@ -38,7 +38,7 @@ pub struct Horizon {
 }
 
 /// The way from a base to a horizon: publish what the horizon sees and the base does not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Run {
     /// Where it starts.
     pub base: Base,

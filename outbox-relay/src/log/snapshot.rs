@@ -8,7 +8,7 @@ use super::Xid;
 ///
 /// Every transaction below `xmin` had ended; none from `xmax` on had begun to write; between them
 /// those in `xip` were running.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     xmin: Xid,
     xmax: Xid,

@@ -30,7 +30,7 @@ pub enum Start {
 }
 
 /// A place in the log that a sink has reached: a base, and a run with its position if one is under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// All that this sees is published.
     pub base: Base,

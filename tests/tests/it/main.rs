@@ -12,6 +12,7 @@ mod container;
 mod functions;
 mod guide;
 mod log;
+mod model;
 mod operator;
 mod pipeline;
 mod promises;

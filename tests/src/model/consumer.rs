@@ -1,0 +1,1 @@
+//! Claim, effect and completion: two consumers.
