@@ -45,6 +45,8 @@ pub struct Setting {
     pub stops: u8,
     /// Sessions are lost so often.
     pub disconnects: u8,
+    /// So many beats are answered with a delay, or never.
+    pub slow: u8,
 }
 
 /// A fault that somebody might make.
@@ -158,17 +160,19 @@ impl Model for Relays {
     fn shows(&self, before: &World, action: Action, after: &World) -> Option<&'static str> {
         let copy = |event: u8| before.taken & 1 << event != 0;
         match action {
-            Action::Claim(me) if before.relays[1 - me].held.is_some() => Some("a shard is taken from who still thinks to hold it"),
-            Action::Claim(me) if after.owner == Some(me) && before.confirmed != 0 => Some("a shard is taken over halfway"),
+            Action::Claim(me) if before.relays[1 - me].held.is_some() => {
+                Some("a shard is taken from who still thinks to hold it")
+            }
+            Action::Claim(me) if after.owner == Some(me) && before.confirmed != 0 => {
+                Some("a shard is taken over halfway")
+            }
             Action::HandOver(_) => Some("a shard is handed over"),
             Action::Save(me) if before.relays[me].held.as_ref().is_some_and(|held| !held.is_current) => {
                 Some("a cursor is not written for who was superseded")
             }
             Action::Apply(request) if copy(before.requests[request].event) => Some("a copy arrives"),
             Action::ApplyLate(_) => Some("a request that was given up arrives first"),
-            Action::Answered(me) if before.relays[me].asked.is_some_and(|asked| !asked.is_found) => {
-                Some("a relay hears that it was declared dead")
-            }
+            Action::Beat(me) if !before.relays[me].is_listed => Some("a relay hears that it was declared dead"),
             Action::CommitOld if before.cursor.base.seq > 0 => Some("an event commits below the position"),
             Action::RollBackOld => Some("a transaction is rolled back"),
             _ => None,

@@ -14,7 +14,7 @@ use outbox_relay::{
 use super::{
     Bug, MOVED_BY_HOLDER, ONE_AT_ONCE, Relays,
     log::Old,
-    world::{Asked, GHOST, Held, Life, Relay, Request, Seen, Wants, World},
+    world::{Asked, GHOST, Held, Life, Relay, Request, Wants, World},
 };
 
 /// A step. Relays are 0 and 1, requests by their place.
@@ -30,9 +30,11 @@ pub enum Action {
     Commit,
     /// A relay starts, and joins the list.
     Start(usize),
-    /// Its beat reaches the database.
+    /// It beats, is answered at once, looks who stands still, and plans.
     Beat(usize),
-    /// It has the beat's answer, looks who stands still, and plans.
+    /// Its beat reaches the database; the answer takes its time.
+    Ask(usize),
+    /// It has the answer, looks who stands still, and plans.
     Answered(usize),
     /// It claims the shard.
     Claim(usize),
@@ -94,17 +96,15 @@ fn may_send(lease: Option<u8>) -> bool {
 }
 
 /// Whether who has stood still for so long is dead: the relay's own decision.
-fn is_dead(seen: Seen) -> bool {
-    let beat = |beat| Beat {
+fn is_dead(age: u8) -> bool {
+    let beat = Beat {
         relay: NAMES[0].to_owned(),
-        beat,
+        beat: 1,
         term: TERMS.term,
     };
     let mut watch = Watch::default();
-    watch.observe(&[beat(1)], moment(0));
-    !watch
-        .observe(&[beat(1 + i64::from(seen.has_moved))], moment(seen.age))
-        .is_empty()
+    watch.observe(std::slice::from_ref(&beat), moment(0));
+    !watch.observe(&[beat], moment(age)).is_empty()
 }
 
 impl Relays {
@@ -129,7 +129,11 @@ impl Relays {
                 actions.push(Action::GiveUp(at));
             }
         }
-        actions.extend((0..3).filter(|event| world.late & 1 << event != 0).map(Action::ApplyLate));
+        actions.extend(
+            (0..3)
+                .filter(|event| world.late & 1 << event != 0)
+                .map(Action::ApplyLate),
+        );
         for me in 0..self.setting.relays {
             let relay = &world.relays[me];
             match relay.life {
@@ -144,17 +148,16 @@ impl Relays {
 
     fn possible_for(&self, me: usize, world: &World, actions: &mut Vec<Action>) {
         let relay = &world.relays[me];
-        // An answer that does not come is not waited for longer than a term.
-        if relay.asked.is_none_or(|asked| asked.age >= TERM) {
-            actions.push(Action::Beat(me));
+        match relay.asked {
+            None => actions.push(Action::Beat(me)),
+            Some(_) => actions.push(Action::Answered(me)),
         }
-        if relay.asked.is_some() {
-            actions.push(Action::Answered(me));
+        if relay.asked.is_none() && world.slow > 0 {
+            actions.push(Action::Ask(me));
         }
         let waits_for = |request: &Request| request.by == Some(me);
         let is_drained = self.has(Bug::DrainWithoutAnswers) || !world.requests.iter().any(waits_for);
-        let has_waited =
-            self.has(Bug::UnansweredForgotten) || relay.given_up.is_none_or(|given_up| given_up >= TERM);
+        let has_waited = self.has(Bug::UnansweredForgotten) || relay.given_up.is_none();
         match relay.wants {
             Wants::Take if relay.held.is_none() && has_waited => actions.push(Action::Claim(me)),
             Wants::Release if is_drained && has_waited => actions.push(Action::HandOver(me)),
@@ -192,7 +195,11 @@ impl Relays {
                         requests.any(|request| request.by == Some(me) && request.event == event)
                     };
                     let waits = |event: u8| event == 2 && rows.contains(&1) && !is_settled(1);
-                    for event in rows.iter().copied().filter(|event| !is_settled(*event) && !is_out(*event)) {
+                    for event in rows
+                        .iter()
+                        .copied()
+                        .filter(|event| !is_settled(*event) && !is_out(*event))
+                    {
                         if !waits(event) || self.has(Bug::SuccessorNotHeldBack) {
                             actions.push(Action::Send(me, event));
                         }
@@ -226,11 +233,12 @@ impl Relays {
             Action::Commit => world.log.keyed += 1,
             Action::Start(me) => start(me, world),
             Action::Beat(me) => {
-                let is_found = world.relays[me].is_listed;
-                world.relays[me].asked = Some(Asked { age: 0, is_found });
-                if let Some(seen) = &mut world.relays[1 - me].seen[me] {
-                    *seen = Seen { has_moved: true, age: 0 };
-                }
+                ask(me, world);
+                self.answered(me, world);
+            }
+            Action::Ask(me) => {
+                world.slow -= 1;
+                ask(me, world);
             }
             Action::Answered(me) => self.answered(me, world),
             Action::Claim(me) => claim(me, world),
@@ -254,7 +262,11 @@ impl Relays {
                 }
             }
             Action::Send(me, event) => {
-                if world.requests.iter().any(|other| other.is_recent && other.by != Some(me)) {
+                if world
+                    .requests
+                    .iter()
+                    .any(|other| other.is_recent && other.by != Some(me))
+                {
                     world.broken = Some(ONE_AT_ONCE);
                 }
                 world.requests.push(Request {
@@ -324,16 +336,14 @@ impl Relays {
             return;
         }
         let from = if self.has(Bug::TermFromAnswer) { 0 } else { asked.age };
-        let lease = &mut world.relays[me].lease;
-        *lease = Some(lease.map_or(from, |age| age.min(from)));
+        let lease = Some(world.relays[me].lease.map_or(from, |age| age.min(from)));
+        world.relays[me].lease = lease.filter(|_| may_send(lease));
 
         let others: Vec<usize> = world.rows().filter(|row| *row != me).collect();
         for row in others {
-            let seen = world.relays[me].seen[row].get_or_insert(Seen { has_moved: false, age: 0 });
-            if is_dead(*seen) && !self.has(Bug::NobodyDeclaredDead) {
+            let age = *world.relays[me].seen[row].get_or_insert(0);
+            if is_dead(age) && !self.has(Bug::NobodyDeclaredDead) {
                 world.unlist(row);
-            } else if seen.has_moved {
-                *seen = Seen { has_moved: false, age: 0 };
             }
         }
         let members: Vec<String> = world.rows().map(|row| NAMES[row].to_owned()).collect();
@@ -342,7 +352,10 @@ impl Relays {
             epoch: 1,
             owner: world.owner.map(|row| NAMES[row].to_owned()),
         };
-        let held = world.relays[me].held.as_ref().map(|held| (0, i64::from(held.is_current)));
+        let held = world.relays[me]
+            .held
+            .as_ref()
+            .map(|held| (0, i64::from(held.is_current)));
         let plan = plan(NAMES[me], &members, &[row], held.as_slice());
         if !plan.lost.is_empty() {
             world.drop_held(me);
@@ -371,16 +384,26 @@ impl Relays {
     }
 }
 
+/// The row's beat is raised, if the row is there.
+fn ask(me: usize, world: &mut World) {
+    let is_found = world.relays[me].is_listed;
+    world.relays[me].asked = Some(Asked { age: 0, is_found });
+    world.relays[1 - me].seen[me] = None;
+}
+
 fn tick(world: &mut World) {
-    let older = |age: &mut Option<u8>, oldest: u8| *age = age.map(|age| oldest.min(age + 1));
     for relay in &mut world.relays {
-        older(&mut relay.lease, TERM);
-        older(&mut relay.given_up, TERM);
-        if let Some(asked) = &mut relay.asked {
-            asked.age = TERM.min(asked.age + 1);
+        // A lease that is over is as good as none, if the relay thinks so, too.
+        let lease = relay.lease.map(|age| TERM.min(age + 1));
+        relay.lease = lease.filter(|_| may_send(lease));
+        relay.given_up = relay.given_up.map(|age| age + 1).filter(|age| *age < TERM);
+        // An answer that does not come is not waited for longer than a term.
+        if let Some(mut asked) = relay.asked.take() {
+            asked.age += 1;
+            relay.asked = (asked.age <= TERM).then_some(asked);
         }
-        for seen in relay.seen.iter_mut().flatten().filter(|seen| !seen.has_moved) {
-            seen.age = STILL.min(seen.age + 1);
+        for age in relay.seen.iter_mut().flatten() {
+            *age = STILL.min(*age + 1);
         }
     }
     for request in &mut world.requests {

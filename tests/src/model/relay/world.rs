@@ -37,6 +37,8 @@ pub struct World {
     pub stops: u8,
     /// Faults that are left.
     pub disconnects: u8,
+    /// Beats that are left whose answers may take their time.
+    pub slow: u8,
     /// What the last step has broken.
     pub broken: Option<&'static str>,
 }
@@ -63,8 +65,8 @@ pub struct Relay {
     pub lease: Option<u8>,
     /// A beat that was not answered yet.
     pub asked: Option<Asked>,
-    /// What it has seen of the others' rows.
-    pub seen: [Option<Seen>; 3],
+    /// Since when each of the others' rows has shown one and the same beat. Another beat is as good as a row that was never seen.
+    pub seen: [Option<u8>; 3],
     /// What it works on.
     pub held: Option<Held>,
     /// What it is to do about the shard.
@@ -80,15 +82,6 @@ pub struct Asked {
     pub age: u8,
     /// Whether the row was there.
     pub is_found: bool,
-}
-
-/// A beat of another relay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Seen {
-    /// Whether there has been another one since.
-    pub has_moved: bool,
-    /// Since it was first seen.
-    pub age: u8,
 }
 
 /// A shard that a relay works on.
@@ -185,6 +178,7 @@ impl World {
             crashes: setting.crashes,
             stops: setting.stops,
             disconnects: setting.disconnects,
+            slow: setting.slow,
             broken: None,
         }
     }
@@ -220,7 +214,8 @@ impl World {
             }
         }
         self.late &= !self.taken;
-        self.requests.retain(|request| request.by.is_some() || request.is_recent);
+        self.requests
+            .retain(|request| request.by.is_some() || request.is_recent);
         self.requests.sort_unstable();
     }
 
