@@ -13,8 +13,9 @@
 //! same only, so the model remembers just that.
 //!
 //! # Reading order
-//! [`World`], then its steps in `world/`, from the list ([`Action`]).
+//! [`World`], then the steps ([`Action`]).
 
+mod decisions;
 mod log;
 mod steps;
 mod world;

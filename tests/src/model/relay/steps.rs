@@ -1,18 +1,13 @@
 //! What may happen next, and what it changes.
 
-use std::time::Duration;
-
 use outbox_relay::{
-    lease::{
-        shares::plan,
-        term::{Clock, Lease, Moment, Terms},
-        watch::{Beat, Watch},
-    },
+    lease::shares::plan,
     log::{cursor::Run, members::ShardRow, store::Place},
 };
 
 use super::{
     Bug, MOVED_BY_HOLDER, ONE_AT_ONCE, Relays,
+    decisions::{NAMES, STILL, TERM, is_dead, may_send},
     log::Old,
     world::{Asked, GHOST, Held, Life, Relay, Request, Wants, World},
 };
@@ -62,49 +57,6 @@ pub enum Action {
     Stop(usize),
     /// A relay's session with the database is lost, and what it held in memory with it.
     Disconnect(usize),
-}
-
-/// A tick in the relay's units.
-const TICK: Duration = Duration::from_nanos(20);
-/// Ticks of a term.
-const TERM: u8 = 2;
-/// From here on a beat that stands still is as old as it may get: a term and its margin are over.
-const STILL: u8 = 3;
-
-const TERMS: Terms = Terms {
-    term: Duration::from_nanos(40),
-    beat: TICK,
-    request_timeout: TICK,
-    clock: Clock::Machine,
-};
-
-/// The names that relays have on the list.
-const NAMES: [&str; 3] = ["a", "b", "ghost"];
-
-/// A moment so many ticks after an early one.
-fn moment(ticks: u8) -> Moment {
-    Moment::of_nanos(1_000 + 20 * u64::from(ticks))
-}
-
-/// Whether who has this lease may begin a request: the relay's own decision.
-fn may_send(lease: Option<u8>) -> bool {
-    let beats = Lease::new(TERMS);
-    if let Some(age) = lease {
-        beats.extend(moment(TERM - age));
-    }
-    beats.may_send_at(moment(TERM))
-}
-
-/// Whether who has stood still for so long is dead: the relay's own decision.
-fn is_dead(age: u8) -> bool {
-    let beat = Beat {
-        relay: NAMES[0].to_owned(),
-        beat: 1,
-        term: TERMS.term,
-    };
-    let mut watch = Watch::default();
-    watch.observe(std::slice::from_ref(&beat), moment(0));
-    !watch.observe(&[beat], moment(age)).is_empty()
 }
 
 impl Relays {
