@@ -11,6 +11,7 @@ mod command;
 mod container;
 mod functions;
 mod guide;
+mod hostile;
 mod log;
 mod model;
 mod operator;
