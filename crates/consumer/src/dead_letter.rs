@@ -8,7 +8,7 @@ use aws_sdk_sqs::{
     primitives::Blob,
     types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
 };
-use oncebox_envelope::wire;
+use oncebox_envelope::{target::TargetKind, wire};
 
 use crate::{
     failure::Reason,
@@ -30,6 +30,8 @@ const RECEIVE_COUNT: &str = "oncebox-receive-count";
 
 /// Amazon SQS Developer Guide, "Message quotas": ten attributes.
 const MAX_ATTRIBUTES: usize = 10;
+/// Bytes of body and attributes together; the source queue has let in as many.
+const MAX_BYTES: usize = TargetKind::Queue.limits().max_message_bytes;
 /// The envelope's own attributes, kept before anybody else's.
 const KEPT_FIRST: [&str; 6] = [
     wire::ATTRIBUTE_ID,
@@ -52,8 +54,9 @@ impl DeadLetterQueue {
         Self { consumer, url, client }
     }
 
-    /// Stores a message with its reason; the body and the attributes stay as they are. Of a bundle
-    /// only the event itself is stored, as a message of its own.
+    /// Stores a message with its reason; the body and the attributes stay as they are, but for what has no
+    /// room beside a body that is nearly as large as a queue takes. Of a bundle only the event itself is
+    /// stored, as a message of its own.
     ///
     /// Sent twice (the reply was lost, the message came again) it is there twice, except on FIFO
     /// within five minutes.
@@ -72,13 +75,15 @@ impl DeadLetterQueue {
             Some(element) => element.json.get(),
             None => record.message.body.as_deref().unwrap_or_default(),
         };
+        let room = MAX_BYTES.saturating_sub(body.len());
+        let attributes = attributes(record, part, &self.consumer, reason, error, room);
         let mut request = self
             .client()
             .await
             .send_message()
             .queue_url(url)
             .message_body(body)
-            .set_message_attributes(Some(attributes(record, part, &self.consumer, reason, error)));
+            .set_message_attributes(Some(attributes));
         if url.ends_with(".fifo") {
             let group = record
                 .message
@@ -158,7 +163,8 @@ impl DeadLetterQueue {
     }
 }
 
-/// Ours first, then the envelope's, then others by name for as long as there is room.
+/// Ours first, then the envelope's, then others by name, each for as long as there is room: `room` bytes, and
+/// ten of them. What finds none is left out whole, for the message must not stay behind for want of it.
 ///
 /// The message attributes of a bundle tell of no event, so those of an element are made from it.
 fn attributes(
@@ -167,37 +173,49 @@ fn attributes(
     consumer: &str,
     reason: Reason,
     error: &str,
+    room: usize,
 ) -> HashMap<String, MessageAttributeValue> {
     let ours = [
         (REASON, reason.as_str().to_owned()),
         (CONSUMER, consumer.to_owned()),
-        (ERROR, error.to_owned()),
         (RECEIVE_COUNT, record.receive_count.unwrap_or(0).to_string()),
+        (ERROR, error.to_owned()),
     ];
-    let mut kept: HashMap<String, MessageAttributeValue> = ours
-        .into_iter()
-        .chain(of_element(part))
-        .filter_map(|(name, value)| Some((name.to_owned(), text(value)?)))
-        .collect();
+    // A dead letter that was redriven and failed again carries our attributes of last time.
+    let is_ours = |name: &str| [REASON, CONSUMER, RECEIVE_COUNT, ERROR].contains(&name);
     let rank = |name: &str| {
         KEPT_FIRST
             .iter()
             .position(|first| *first == name)
             .unwrap_or(KEPT_FIRST.len())
     };
-    let mut theirs: Vec<(&String, &SqsMessageAttribute)> = record.message.message_attributes.iter().collect();
+    let theirs = record.message.message_attributes.iter();
+    let mut theirs: Vec<(&String, &SqsMessageAttribute)> = theirs
+        .filter(|(name, _)| !is_ours(name) && !(part.element.is_some() && KEPT_FIRST.contains(&name.as_str())))
+        .collect();
     theirs.sort_by_key(|(name, _)| (rank(name), name.as_str()));
-    for (name, attribute) in theirs {
-        if part.element.is_some() && KEPT_FIRST.contains(&name.as_str()) {
-            continue;
+    let ours = ours.into_iter().chain(of_element(part));
+    let ours = ours.filter_map(|(name, value)| Some((name.to_owned(), text(value)?)));
+    let theirs = theirs
+        .into_iter()
+        .filter_map(|(name, attribute)| Some((name.clone(), copy(attribute)?)));
+    let mut kept = HashMap::new();
+    let mut room = room;
+    for (name, value) in ours.chain(theirs) {
+        let bytes = bytes_of(&name, &value);
+        if kept.len() < MAX_ATTRIBUTES && bytes <= room {
+            room -= bytes;
+            kept.insert(name, value);
         }
-        // A dead letter that was redriven and failed again carries our attributes of last time.
-        if kept.len() == MAX_ATTRIBUTES || kept.contains_key(name) {
-            continue;
-        }
-        kept.extend(copy(attribute).map(|value| (name.clone(), value)));
     }
     kept
+}
+
+/// What SQS counts of an attribute: name, type and value (Amazon SQS developer guide, "Message metadata").
+fn bytes_of(name: &str, attribute: &MessageAttributeValue) -> usize {
+    let text = attribute.string_value().map_or(0, str::len);
+    let binary = attribute.binary_value().map_or(0, |value| value.as_ref().len());
+    name.len() + attribute.data_type().len() + text + binary
 }
 
 fn of_element(part: &Part) -> Vec<(&'static str, String)> {

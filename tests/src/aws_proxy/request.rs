@@ -42,6 +42,8 @@ pub struct Entry {
     pub group: Option<String>,
     /// `MessageDeduplicationId`.
     pub deduplication_id: Option<String>,
+    /// The events of a bundle, in its order; nothing else of them is told than id, key and sequence.
+    pub bundled: Vec<Entry>,
 }
 
 impl Request {

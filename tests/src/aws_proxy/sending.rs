@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use bytes::Bytes;
-use oncebox_envelope::RawEnvelope;
+use oncebox_envelope::{Batch, RawEnvelope};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
@@ -234,8 +234,22 @@ fn event_entry(place: usize, entry: &Value) -> Entry {
 }
 
 fn entry_of(entry_id: String, place: &str, body: &str) -> Entry {
+    let bundle = if body.starts_with('[') {
+        Batch::from_json(body.as_bytes()).ok()
+    } else {
+        None
+    };
+    let elements = bundle.into_iter().flat_map(|bundle| bundle.elements);
+    let bundled = elements.filter_map(|element| Some(of_envelope(String::new(), place, Some(&element.envelope.ok()?))));
+    let bundled = bundled.collect();
     let envelope = RawEnvelope::from_json(body.as_bytes()).ok();
-    let envelope = envelope.as_ref();
+    Entry {
+        bundled,
+        ..of_envelope(entry_id, place, envelope.as_ref())
+    }
+}
+
+fn of_envelope(entry_id: String, place: &str, envelope: Option<&RawEnvelope>) -> Entry {
     Entry {
         entry_id,
         queue: place.to_owned(),
@@ -244,6 +258,7 @@ fn entry_of(entry_id: String, place: &str, body: &str) -> Entry {
         sequence: envelope.and_then(|envelope| Some(envelope.sequence?.get())),
         group: None,
         deduplication_id: None,
+        bundled: Vec::new(),
     }
 }
 

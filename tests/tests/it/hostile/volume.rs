@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::ensure;
-use system_tests::{Fault, Queue, Relay, Request, until_within};
+use system_tests::{Entry, Fault, Queue, Relay, Request, until_within};
 
 use crate::{
     relay::delivered::{assert_keys_in_order, duplicates, ids},
@@ -19,6 +19,8 @@ struct Row {
     call: &'static str,
     events: i64,
     is_fifo: bool,
+    /// Further keys of the sink.
+    lines: &'static str,
 }
 
 /// LocalStack would take its time for so many: the proxy says that they were taken.
@@ -40,10 +42,19 @@ async fn arrives(row: &Row) {
         .execute(&scene.database.pool)
         .await
         .unwrap();
-    let relay = scene.relay(&format!("sqs = {{ queue = \"{}\" }}", queue.name)).await;
+    let lines = format!("sqs = {{ queue = \"{}\" }}\n{}", queue.name, row.lines);
+    let relay = scene.relay(&lines).await;
     caught_up(&relay, row.name).await;
     scene.settled().await;
     let taken = scene.proxy.taken();
+    let apart = |entry: Entry| {
+        if entry.bundled.is_empty() {
+            vec![entry]
+        } else {
+            entry.bundled
+        }
+    };
+    let taken: Vec<Entry> = taken.into_iter().flat_map(apart).collect();
     assert_eq!(duplicates(&taken), 0, "{}", row.name);
     assert_keys_in_order(&taken);
     let committed: Vec<uuid::Uuid> = sqlx::query_scalar("select id from oncebox.event")
@@ -77,6 +88,9 @@ async fn caught_up(relay: &Relay, name: &str) {
     .unwrap();
 }
 
+/// Many events in one message, where only their number matters.
+const BUNDLES: &str = "bundle = { max_events = 500, max_bytes = 200000 }";
+
 #[tokio::test]
 async fn a_hundred_thousand_keys_of_one_event_each_arrive() {
     let call = "key => 'key-' || n";
@@ -84,7 +98,21 @@ async fn a_hundred_thousand_keys_of_one_event_each_arrive() {
         name: "100,000 keys",
         call,
         events: 100_000,
+        is_fifo: false,
+        lines: BUNDLES,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn twenty_thousand_keys_on_fifo_each_arrive() {
+    let call = "key => 'key-' || n";
+    arrives(&Row {
+        name: "20,000 keys on FIFO",
+        call,
+        events: 20_000,
         is_fifo: true,
+        lines: "",
     })
     .await;
 }
@@ -97,6 +125,7 @@ async fn twenty_thousand_events_of_one_key_arrive_in_their_order() {
         call,
         events: 20_000,
         is_fifo: true,
+        lines: BUNDLES,
     })
     .await;
 }
@@ -109,18 +138,20 @@ async fn ten_thousand_tenants_on_fifo_each_arrive() {
         call,
         events: 10_000,
         is_fifo: true,
+        lines: "",
     })
     .await;
 }
 
 #[tokio::test]
 async fn ten_thousand_tenants_on_a_standard_queue_each_arrive() {
-    let call = "tenant => 'tenant-' || n % 10000";
+    let call = "tenant => 'tenant-' || n";
     arrives(&Row {
         name: "10,000 tenants",
         call,
-        events: 20_000,
+        events: 10_000,
         is_fifo: false,
+        lines: "",
     })
     .await;
 }

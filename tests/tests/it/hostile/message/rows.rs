@@ -59,7 +59,8 @@ pub(super) fn rows() -> Vec<Row> {
         // No envelope at all.
         row("white space", " \n ", poison("unexpected end")),
         row("null", "null", poison("unexpected value")),
-        row("a number", "1e999", poison("unexpected value")),
+        row("a number", "7", poison("unexpected value")),
+        row("a number beyond all numbers", "1e999", poison("not a JSON envelope")),
         row("text", "\"kanarienvogel\"", poison("unexpected value")),
         row("words", "kanarienvogel", poison("syntax error")),
         row("an empty object", "{}", poison("neither an envelope")),
