@@ -191,7 +191,7 @@ fn attributes(
     };
     let theirs = record.message.message_attributes.iter();
     let mut theirs: Vec<(&String, &SqsMessageAttribute)> = theirs
-        .filter(|(name, _)| !is_ours(name) && !(part.element.is_some() && KEPT_FIRST.contains(&name.as_str())))
+        .filter(|(name, _)| !(is_ours(name) || part.element.is_some() && KEPT_FIRST.contains(&name.as_str())))
         .collect();
     theirs.sort_by_key(|(name, _)| (rank(name), name.as_str()));
     let ours = ours.into_iter().chain(of_element(part));

@@ -77,9 +77,7 @@ async fn each_body_has_its_effect_or_reaches_the_dead_letter_queue_as_it_came() 
             match row.outcome {
                 Accepted => {
                     for sent in envelopes(Body::from_json(row.body.as_bytes()).unwrap()) {
-                        let came = arrived
-                            .get(&sent.id.as_uuid())
-                            .unwrap_or_else(|| panic!("{}", row.name));
+                        let came = arrived.get(sent.id.as_uuid()).unwrap_or_else(|| panic!("{}", row.name));
                         assert!(*came == sent.to_json(), "{}", row.name);
                     }
                 }
