@@ -11,6 +11,7 @@ SEEDS ?= 2000
 FROM ?= 0
 MINUTES ?= 3
 SEED ?=
+SECS ?= 60
 
 # The decisions that lose or double an event when they are wrong.
 FILES ?= \
@@ -32,7 +33,7 @@ ON_POSTGRES := package(oncebox-outbox) or (package(oncebox-consumer) and test(/^
 	- test(/^relay::(configuration|health|observed|throttling|traces)::/) - test(/^command::(check|check_functions|configured|hostile)::/) \
 	- test(/disk_is_full|stands_still|takes_too_long/))
 
-.PHONY: help demo test test-postgres mutants chaos check audit build unit simulate bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
+.PHONY: help demo test test-postgres mutants fuzz fuzz-merge chaos check audit build unit simulate bench bench-consumer localstack-up localstack-down localstack-logs localstack-status clean
 
 help: ## this list
 	@echo "Oncebox: effectively-once event processing from Postgres to AWS Lambda"
@@ -75,6 +76,22 @@ mutants: doctor $(MUTANTS) ## change the code in small ways and look for a test 
 	@git diff --quiet || { echo "make: commit first; the files are changed in their place, and put back" >&2; exit 1; }
 	@PATH="$$($(STACK) tools):$(abspath $(dir $(MUTANTS))):$$PATH" ONCEBOX_CASES=400 $(STACK) run -- \
 		cargo mutants --in-place --output $(TARGET) $(foreach file,$(FILES),--file '$(file)')
+
+FUZZ := $(TARGET)/tools/bin/cargo-fuzz
+$(FUZZ):
+	cargo install cargo-fuzz --version 0.13.2 --locked --quiet --root $(TARGET)/tools
+
+# What is found goes to the first folder; what is kept is only read. No sanitizer: there is no unsafe code of ours.
+RUN_FUZZ = CARGO_TARGET_DIR="$(abspath $(TARGET))/fuzz" PATH="$(abspath $(dir $(FUZZ))):$$PATH" cargo +nightly fuzz run --sanitizer none $(NAME)
+FOUND = $(TARGET)/fuzz/corpus/$(NAME)
+
+fuzz: fuzzer $(FUZZ) ## look for bytes that break a property: NAME=envelope SECS=60; see fuzz/README.md
+	@mkdir -p $(FOUND)
+	$(RUN_FUZZ) $(FOUND) fuzz/corpus/$(NAME) -- -max_total_time=$(SECS) -max_len=4096 -timeout=10 -print_final_stats=1
+
+fuzz-merge: fuzzer $(FUZZ) ## keep what a run of `make fuzz` found: NAME=envelope
+	@mkdir -p $(FOUND)
+	$(RUN_FUZZ) fuzz/corpus/$(NAME) $(FOUND) -- -merge=1 -max_len=2048
 
 chaos: doctor ## real parts under faults, checked by the ledger: MINUTES=3, SEED=… for the faults of an earlier run
 	@echo "==> building the relay, the functions and the harness (the first time takes minutes)"
@@ -130,3 +147,8 @@ doctor:
 	@command -v python3 >/dev/null || { echo "make: python3 is missing; install Python 3.11 or later" >&2; exit 1; }
 	@command -v cargo >/dev/null || { echo "make: cargo is missing; install Rust with rustup (https://rustup.rs)" >&2; exit 1; }
 	@$(STACK) doctor --quiet
+
+.PHONY: fuzzer
+fuzzer:
+	@cargo +nightly --version >/dev/null 2>&1 || { echo "make: the fuzzer needs nightly Rust; install it with \`rustup toolchain install nightly\`" >&2; exit 1; }
+	@test -f "fuzz/fuzz_targets/$(NAME).rs" || { echo "make: say which target: NAME=$$(ls fuzz/corpus | paste -sd '|')" >&2; exit 1; }

@@ -4,7 +4,7 @@
 //! [`Database`] (where it is), [`tls`] (how safely), [`session`] (a connection and its server's
 //! life), [`statement`] (one message, one transaction), [`trouble`] (what its errors mean).
 
-mod literal;
+pub mod literal;
 pub mod session;
 pub mod statement;
 pub mod tls;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 mod advisories;
+mod border;
 mod canary;
 mod chaos;
 mod claiming;

@@ -1,0 +1,3 @@
+//! The properties over the corpora that are kept: seeds written by us, and what fuzzing found.
+
+mod corpus;
