@@ -51,7 +51,7 @@ fn assert_fault(error: &ConfigError, text: &str) {
     // A key that we do not know is named as it stands in the file.
     let is_named = KEYS.contains(&first) || text.contains(first);
     assert!(
-        !first.is_empty() || error.key.starts_with(['.', '[']) || text.contains("\"\""),
+        !first.is_empty() || error.key.starts_with(['.', '[']) || text.contains("\"\"") || text.contains("''"),
         "a fault without a key: {error}"
     );
     assert!(
