@@ -7,6 +7,9 @@ use uuid::Uuid;
 
 use crate::{canary::CANARY, message};
 
+/// Postgres rounds to microseconds, so an expiry in the last half of the last one is past what an envelope can say.
+const PAST_ALL: i128 = 253_402_207_200_999_999_500;
+
 /// What a producer calls `oncebox.enqueue` with.
 ///
 /// As text: a line each for type, key (`+` and the key; anything else is none), tenant, kind, source and headers, then the data.
@@ -68,7 +71,12 @@ impl Call {
             headers: Value::from(headers.clone()).to_string(),
             ..self.clone()
         };
-        headers.values().all(|value| !value.is_null()) && Message::of(without.row(key_seq)).is_ok()
+        let Ok(message) = Message::of(without.row(key_seq)) else {
+            return false;
+        };
+        let sent = RawEnvelope::from_json(message.body.as_bytes()).ok();
+        let expiry = sent.and_then(|envelope| envelope.expiry_time);
+        headers.values().all(|value| !value.is_null()) && expiry.is_none_or(|expiry| expiry.as_nanosecond() < PAST_ALL)
     }
 
     fn row(&self, key_seq: Option<i64>) -> Row {

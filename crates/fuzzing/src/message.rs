@@ -12,13 +12,17 @@ use serde_json::{Map, Value};
 
 use crate::said::{self, Said};
 
-/// The message of an event with this envelope, which has to say the same; `None` for data that lies in S3, which no row has.
+/// The message of an event with this envelope, which has to say the same; `None` for what is in no row: data that lies in S3, and the
+/// last microsecond of all, which jiff does not take for one.
 pub(crate) fn of(envelope: &RawEnvelope) -> Option<Message> {
+    let time = Timestamp::from_microsecond(envelope.time.as_microsecond()).ok()?;
     let message = Message::of(row(envelope)?).expect("what is an envelope is a row that can be sent");
     let sent = RawEnvelope::from_json(message.body.as_bytes()).expect("what is sent is an envelope");
     // Postgres keeps microseconds.
-    let mut expected = envelope.clone();
-    expected.time = Timestamp::from_microsecond(envelope.time.as_microsecond()).expect("a time of jiff's");
+    let expected = RawEnvelope {
+        time,
+        ..envelope.clone()
+    };
     let (sent, expected) = (Said::by(&sent), Said::by(&expected));
     assert!(sent.agrees_with(&expected), "sent {sent:?}, of {expected:?}");
     assert_counted(&message);
