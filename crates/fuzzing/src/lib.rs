@@ -4,8 +4,8 @@
 //! corpora that are kept in `fuzz/corpus`, so that what was found once stays found. Nothing that is shipped depends on this crate.
 //!
 //! # Reading order
-//! [`TARGETS`], then [`envelope`], [`body`] (what SQS, SNS and EventBridge deliver), [`bundle`], [`relay_toml`], [`border`] (a row
-//! of the log and the SQL that it is looked for with), [`snapshot`]; `said` and `canary` are what they have in common.
+//! [`TARGETS`], then [`envelope()`], [`body()`] (what SQS, SNS and EventBridge deliver), [`bundle()`], [`relay_toml()`], [`border()`] (a row
+//! of the log and the SQL that it is looked for with), [`snapshot()`]; `said` and `canary` are what they have in common.
 #![expect(
     clippy::missing_panics_doc,
     reason = "to panic is how a target says that a property does not hold"
