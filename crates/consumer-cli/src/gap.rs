@@ -66,6 +66,8 @@ struct Report<'a> {
     /// `null` where nothing is known of the key.
     last: Option<i64>,
     first: Option<i64>,
+    /// RFC 3339.
+    moved_at: Option<String>,
     awaited: i64,
     missed: Vec<i64>,
     /// What was skipped, or would be.
@@ -81,6 +83,7 @@ impl<'a> Report<'a> {
             key: &named.key,
             last: standing.last,
             first: standing.first,
+            moved_at: standing.moved_at.map(|at| at.to_string()),
             awaited: standing.awaited,
             missed: standing.missed,
             skipped: None,
@@ -130,7 +133,14 @@ async fn skip(named: &Named, sequence: i64, consent: Consent) -> Result<(), Fail
 fn text(report: &Report<'_>) -> String {
     let mut text = format!("consumer {}, key {}: ", clean(report.consumer), clean(report.key));
     let _ = match report.last {
-        Some(last) => writeln!(text, "done up to sequence {last}, waits for {}", report.awaited),
+        Some(last) => {
+            let moved = report
+                .moved_at
+                .as_ref()
+                .map(|at| format!(" at {at}"))
+                .unwrap_or_default();
+            writeln!(text, "done up to sequence {last}{moved}, waits for {}", report.awaited)
+        }
         None => writeln!(text, "nothing is known of it; a guard from one waits for 1"),
     };
     if !report.missed.is_empty() {

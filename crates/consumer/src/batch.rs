@@ -1,31 +1,29 @@
 //! One batch: every event gets its own verdict, and every message is acknowledged or goes back.
 
+mod blocker;
 mod in_turn;
 mod shared;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures::future::{self, BoxFuture};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use self::shared::Shared;
+use self::{blocker::Blocker, shared::Shared};
 use crate::{
     claim_check::{ClaimCheck, Resolved},
     dead_letter::DeadLetterQueue,
     failure::{Failure, Reason},
-    gap_guard::{GapGuard, Place, Position},
+    gap_guard::{Attempted, GapGuard, Place, Position},
     handler::Route,
     invocation::{Budget, Invocation},
     lane::{Lane, Order, lanes},
     log,
     outcome::{Outcome, Settled, Verdict},
+    planted::{Bug, is_planted},
     record::{Content, Delivery, Part},
-    retry_delay::RetryDelay,
+    retry_delay::{Retry, RetryDelay},
     router::Router,
     settlement::{EventReport, Settlement},
     shutdown::Shutdown,
@@ -143,14 +141,15 @@ impl Consumer {
         let mut reports = reports.into_iter().flatten().collect::<Vec<_>>();
         reports.sort_by_key(|(index, _)| *index);
         shared.committed(&reports);
-        // A message comes again when its slowest event is worth it.
-        let mut failed: HashMap<usize, Option<Duration>> = HashMap::new();
+        let mut failed: HashMap<usize, Vec<Retry>> = HashMap::new();
         for (index, report) in reports.iter().filter(|(_, report)| report.is_failed) {
-            let after = failed.entry(delivery.parts[*index].record).or_default();
-            *after = (*after).max(report.retry_after);
+            failed
+                .entry(delivery.parts[*index].record)
+                .or_default()
+                .push(report.retry);
         }
         let returned = delivery.records.iter().enumerate();
-        let returned = returned.filter_map(|(index, record)| failed.get(&index).map(|after| (record, *after)));
+        let returned = returned.filter_map(|(index, record)| Some((record, failed.remove(&index)?)));
         self.queues
             .delay(self.retry_delay, returned.collect(), invocation.budget.settle_until)
             .await;
@@ -181,17 +180,22 @@ impl Consumer {
         let budget = invocation.budget;
         let mut reports = Vec::with_capacity(lane.len());
         let mut copies: HashMap<_, Settled> = HashMap::new();
-        let mut blocked: HashSet<Order<'_>> = HashSet::new();
+        let mut blocked: HashMap<Order<'_>, Blocker> = HashMap::new();
         for index in lane {
             let part = &delivery.parts[index];
             let order = Order::of(part, delivery);
             let copy_of = part.identity().and_then(|identity| copies.get(&identity));
             let mut started = time::now();
-            let settled = if order.is_some_and(|order| blocked.contains(&order)) {
-                Settled::failed(
-                    Outcome::NotStarted,
-                    "an earlier one of its message group or key goes back to the queue",
-                )
+            let settled = if let Some(blocker) = order.and_then(|order| blocked.get(&order))
+                && !is_planted(Bug::BlockedGoesOn)
+            {
+                Settled {
+                    retry: blocker.retry_behind(part),
+                    ..Settled::failed(
+                        Outcome::NotStarted,
+                        "an earlier one of its message group or key goes back to the queue",
+                    )
+                }
             } else if let Some(first) = copy_of {
                 first.for_copy()
             } else {
@@ -210,8 +214,9 @@ impl Consumer {
             if let Some(identity) = part.identity() {
                 copies.entry(identity).or_insert_with(|| settled.clone());
             }
-            if settled.is_failed {
-                blocked.extend(order);
+            if let Some(order) = order.filter(|_| settled.is_failed) {
+                let blocker = || Blocker::new(delivery.record_of(part), part, settled.retry);
+                blocked.entry(order).or_insert_with(blocker);
             }
             let report = EventReport::new(delivery.record_of(part), part, settled, time::now() - started);
             log::event(&self.name, &invocation.request_id, &report);
@@ -224,7 +229,8 @@ impl Consumer {
     /// Attempts an event and deals with its failure, by `settle_until` at the latest.
     async fn settle(&self, shared: &Shared<'_>, part: &Part, permit: SemaphorePermit<'_>) -> Settled {
         let attempt = async {
-            match self.attempt(shared, part, permit).await {
+            let Attempted { verdict, retry } = self.attempt(shared, part, permit).await;
+            match verdict {
                 Verdict::Done => Settled::acknowledged(Outcome::Done),
                 Verdict::Duplicate => Settled::acknowledged(Outcome::Duplicate),
                 Verdict::Expired => Settled::acknowledged(Outcome::Expired),
@@ -233,24 +239,29 @@ impl Consumer {
                     response: Some(response),
                     ..Settled::acknowledged(outcome)
                 },
-                Verdict::InProgress(retry_after) => Settled {
-                    retry_after: Some(retry_after),
+                Verdict::InProgress(after) => Settled {
+                    retry: Retry::AtLeast(after),
                     ..Settled::failed(Outcome::InProgress, "another delivery of it is being worked on")
                 },
                 Verdict::LeaseLost(error) => Settled::failed(Outcome::LeaseLost, error),
+                Verdict::Held(_) if is_planted(Bug::HeldAcknowledged) => Settled::acknowledged(Outcome::Held),
                 Verdict::Held(gap) => {
                     let receive_count = shared.delivery.record_of(part).receive_count;
                     match Failure::retryable(gap).after_deliveries(receive_count, self.max_receive_count) {
-                        Failure::Retryable(gap) | Failure::Unknown(gap) => Settled::failed(Outcome::Held, gap),
+                        Failure::Retryable(gap) | Failure::Unknown(gap) => Settled {
+                            retry,
+                            ..Settled::failed(Outcome::Held, gap)
+                        },
                         Failure::Permanent(_, gap) => self.set_aside(shared, part, Reason::Gap, gap).await,
                     }
                 }
                 Verdict::Failed(failure) => {
                     let receive_count = shared.delivery.record_of(part).receive_count;
                     match failure.after_deliveries(receive_count, self.max_receive_count) {
-                        Failure::Retryable(error) | Failure::Unknown(error) => {
-                            Settled::failed(Outcome::Retryable, error)
-                        }
+                        Failure::Retryable(error) | Failure::Unknown(error) => Settled {
+                            retry,
+                            ..Settled::failed(Outcome::Retryable, error)
+                        },
                         Failure::Permanent(reason, error) => self.set_aside(shared, part, reason, error).await,
                     }
                 }
@@ -266,6 +277,7 @@ impl Consumer {
     async fn set_aside(&self, shared: &Shared<'_>, part: &Part, reason: Reason, error: String) -> Settled {
         let set_aside = match self.queues.send(shared.delivery, part, reason, &error).await {
             Ok(()) => self.pass_by(shared, part).await,
+            Err(_) if is_planted(Bug::DeadLetterNotStored) => Ok(()),
             not_sent => not_sent,
         };
         let (is_failed, error) = match set_aside {
@@ -279,29 +291,28 @@ impl Consumer {
         }
     }
 
-    async fn attempt(&self, shared: &Shared<'_>, part: &Part, permit: SemaphorePermit<'_>) -> Verdict {
+    async fn attempt(&self, shared: &Shared<'_>, part: &Part, permit: SemaphorePermit<'_>) -> Attempted {
         let content = match &part.content {
             Ok(content) => content,
-            Err(error) => return Failure::permanent(Reason::NotAnEnvelope, error).into(),
+            Err(error) => return Attempted::alone(Failure::permanent(Reason::NotAnEnvelope, error)),
         };
         let budget = shared.invocation.budget;
         let ready = self.ready(content, budget).await;
         if let Some((guard, place)) = self.gap_guard
             && let Some(position) = Position::of(content)
         {
-            let receive_count = shared.delivery.record_of(part).receive_count.unwrap_or(1);
             let turn = in_turn::InTurn {
                 guard,
                 position,
                 content,
-                receive_count,
+                waits_since: shared.delivery.record_of(part).waits_since,
             };
             return self.consume_in_turn(shared, place, turn, ready, permit).await;
         }
-        match ready {
+        Attempted::alone(match ready {
             Ok((route, content)) => self.consume(shared, route, &content, permit).await,
             Err(verdict) => verdict,
-        }
+        })
     }
 
     /// The handler of an event and its data, or what it comes to without an attempt.

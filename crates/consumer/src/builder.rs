@@ -55,6 +55,8 @@ pub struct ConsumerBuilder {
     targets: HashMap<String, crate::outbox::Target>,
     #[cfg(feature = "test-kit")]
     post: Option<Arc<dyn crate::outbox::Post>>,
+    #[cfg(feature = "test-kit")]
+    own_queues: Option<Arc<dyn crate::sqs::OwnQueues>>,
     gap_guard: Option<GapGuard>,
     #[cfg(feature = "postgres")]
     pool: Option<sqlx::PgPool>,
@@ -93,6 +95,8 @@ impl Consumer {
             targets: HashMap::new(),
             #[cfg(feature = "test-kit")]
             post: None,
+            #[cfg(feature = "test-kit")]
+            own_queues: None,
             gap_guard: None,
             #[cfg(feature = "postgres")]
             pool: None,
@@ -236,10 +240,12 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Sends what is emitted to targets in memory.
+    /// Sends what is emitted to targets in memory, and dead letters too; there it says too when its own messages are to
+    /// be delivered again.
     #[cfg(feature = "test-kit")]
     pub fn queues(mut self, queues: &crate::test_kit::MemoryQueues) -> Self {
         self.post = Some(queues.post());
+        self.own_queues = Some(queues.own());
         self
     }
 

@@ -3,19 +3,14 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use aws_lambda_events::event::sqs::SqsMessageAttribute;
-use aws_sdk_sqs::{
-    Client,
-    primitives::Blob,
-    types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue},
-};
+use aws_sdk_sqs::{primitives::Blob, types::MessageAttributeValue};
 use oncebox_envelope::{target::TargetKind, wire};
 
 use crate::{
     failure::Reason,
     record::{Delivery, Part, Record},
-    retry_delay::{RetryDelay, delay_secs, queue_url},
-    sdk_error::describe,
-    sqs::SqsClient,
+    retry_delay::{Retry, RetryDelay, delay_secs, queue_url},
+    sqs::{DeadLetter, FifoPlace, OwnQueues, Redelivery},
     time::{self, Instant, timeout_at},
 };
 
@@ -42,16 +37,16 @@ const KEPT_FIRST: [&str; 6] = [
     wire::ATTRIBUTE_TRACE_PARENT,
 ];
 
-/// The dead-letter queue, and the client that reaches it.
+/// The dead-letter queue, and what reaches it.
 pub(crate) struct DeadLetterQueue {
     consumer: String,
     url: Option<String>,
-    client: Arc<SqsClient>,
+    queues: Arc<dyn OwnQueues>,
 }
 
 impl DeadLetterQueue {
-    pub(crate) fn new(consumer: String, url: Option<String>, client: Arc<SqsClient>) -> Self {
-        Self { consumer, url, client }
+    pub(crate) fn new(consumer: String, url: Option<String>, queues: Arc<dyn OwnQueues>) -> Self {
+        Self { consumer, url, queues }
     }
 
     /// Stores a message with its reason; the body and the attributes stay as they are, but for what has no
@@ -77,40 +72,35 @@ impl DeadLetterQueue {
         };
         let room = MAX_BYTES.saturating_sub(body.len());
         let attributes = attributes(record, part, &self.consumer, reason, error, room);
-        let mut request = self
-            .client()
-            .await
-            .send_message()
-            .queue_url(url)
-            .message_body(body)
-            .set_message_attributes(Some(attributes));
-        if url.ends_with(".fifo") {
-            let group = record
-                .message
-                .attributes
-                .get("MessageGroupId")
-                .unwrap_or(&record.message_id);
-            let id = match &part.element {
-                Some(element) => format!("{}-{}", record.message_id, element.index),
-                None => record.message_id.clone(),
-            };
-            request = request.message_group_id(group).message_deduplication_id(id);
-        }
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!("the dead-letter queue did not take it: {}", describe(&error))),
-        }
+        let place = url.ends_with(".fifo").then(|| {
+            let group = record.message.attributes.get("MessageGroupId");
+            FifoPlace {
+                group: group.unwrap_or(&record.message_id).clone(),
+                deduplication_id: match &part.element {
+                    Some(element) => format!("{}-{}", record.message_id, element.index),
+                    None => record.message_id.clone(),
+                },
+            }
+        });
+        let letter = DeadLetter {
+            url: url.clone(),
+            body: body.to_owned(),
+            attributes,
+            place,
+        };
+        let stored = self.queues.store(letter).await;
+        stored.map_err(|why| format!("the dead-letter queue did not take it: {why}"))
     }
 
-    /// Asks SQS to deliver `returned` again after their delay, which may be known. Best effort, bounded
-    /// by `until`.
-    pub(crate) async fn delay(&self, delay: RetryDelay, returned: Vec<(&Record, Option<Duration>)>, until: Instant) {
+    /// Asks SQS to deliver `returned`, each with what its events say of it, again after their delay. Best effort,
+    /// bounded by `until`.
+    pub(crate) async fn delay(&self, delay: RetryDelay, returned: Vec<(&Record, Vec<Retry>)>, until: Instant) {
         if delay == RetryDelay::QueueDefault {
             return;
         }
-        let mut by_queue: HashMap<&str, Vec<ChangeMessageVisibilityBatchRequestEntry>> = HashMap::new();
+        let mut by_queue: HashMap<&str, Vec<Redelivery>> = HashMap::new();
         let mut by_group: HashMap<(&str, &str), i32> = HashMap::new();
-        for (record, after) in returned {
+        for (record, events) in returned {
             let message = &record.message;
             let Some((arn, receipt)) = message
                 .event_source_arn
@@ -119,27 +109,20 @@ impl DeadLetterQueue {
             else {
                 continue;
             };
-            let secs = || delay_secs(record.receive_count.unwrap_or(1), after, &mut rand::rng());
+            let secs = || delay_secs(record.receive_count.unwrap_or(1), &events, time::chance());
             let secs = match record.group.as_deref() {
                 Some(group) => *by_group.entry((arn, group)).or_insert_with(secs),
                 None => secs(),
             };
-            let entries = by_queue.entry(arn).or_default();
-            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
-                .id(entries.len().to_string())
-                .receipt_handle(receipt)
-                .visibility_timeout(secs)
-                .build();
-            entries.extend(entry.ok());
+            by_queue.entry(arn).or_default().push(Redelivery {
+                receipt: receipt.to_owned(),
+                after_secs: secs,
+            });
         }
         let requests = by_queue
             .iter()
-            .filter_map(|(arn, entries)| Some((queue_url(arn)?, entries)))
-            .flat_map(|(url, entries)| {
-                entries
-                    .chunks(10)
-                    .map(move |chunk| self.change_visibility(url.clone(), chunk))
-            });
+            .filter_map(|(arn, messages)| Some((queue_url(arn)?, messages)))
+            .flat_map(|(url, messages)| messages.chunks(10).map(move |ten| self.redeliver(url.clone(), ten)));
         // An answer that comes too late costs more than a delay that is not set.
         let until = until.min(time::now() + Duration::from_secs(1));
         if timeout_at(until, futures::future::join_all(requests)).await.is_err() {
@@ -147,19 +130,10 @@ impl DeadLetterQueue {
         }
     }
 
-    async fn change_visibility(&self, url: String, entries: &[ChangeMessageVisibilityBatchRequestEntry]) {
-        let request = self.client().await.change_message_visibility_batch().queue_url(url);
-        if let Err(error) = request.set_entries(Some(entries.to_vec())).send().await {
-            tracing::debug!(
-                consumer = self.consumer,
-                error = describe(&error),
-                "retry delays were not set"
-            );
+    async fn redeliver(&self, url: String, messages: &[Redelivery]) {
+        if let Err(error) = self.queues.redeliver(url, messages.to_vec()).await {
+            tracing::debug!(consumer = self.consumer, error, "retry delays were not set");
         }
-    }
-
-    async fn client(&self) -> &Client {
-        self.client.get().await
     }
 }
 

@@ -64,6 +64,8 @@ pub mod operator;
 #[cfg(feature = "dynamodb")]
 mod outbox;
 mod outcome;
+#[doc(hidden)]
+pub mod planted;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod reading;

@@ -205,6 +205,7 @@ mod tests {
             error: Some("no".to_owned()),
             response: None,
             retry_after: None,
+            retry: crate::retry_delay::Retry::default(),
             duration: Duration::from_millis(7),
         }
     }

@@ -216,6 +216,7 @@ mod tests {
             reason: None,
             response: None,
             retry_after: None,
+            retry: crate::retry_delay::Retry::default(),
             error: None,
             duration: Duration::from_millis(7),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     failure::{Failure, Reason},
     response::Response,
+    retry_delay::Retry,
 };
 
 /// What became of one event of a batch.
@@ -110,8 +111,7 @@ pub(crate) struct Settled {
     pub(crate) error: Option<String>,
     /// What the handler answered, now or when it had its effect.
     pub(crate) response: Option<Response>,
-    /// When it is worth being delivered again, where that is known.
-    pub(crate) retry_after: Option<Duration>,
+    pub(crate) retry: Retry,
 }
 
 impl Settled {
@@ -122,7 +122,7 @@ impl Settled {
             reason: None,
             error: None,
             response: None,
-            retry_after: None,
+            retry: Retry::default(),
         }
     }
 
@@ -133,7 +133,7 @@ impl Settled {
             reason: None,
             error: Some(error.into()),
             response: None,
-            retry_after: None,
+            retry: Retry::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What Lambda delivers: records, and the events in them, decoded as far as they go.
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use jiff::Timestamp;
 use oncebox_envelope::{Body, EnvelopeError, EventId, RawEnvelope};
 use serde_json::value::RawValue;
 
@@ -20,6 +21,9 @@ pub(crate) struct Record {
     /// The message group where order is promised; `None` on a standard queue.
     pub(crate) group: Option<String>,
     pub(crate) receive_count: Option<u32>,
+    /// Since when it has been waiting, by the clock of SQS: when that delivered it for the first time; on a FIFO queue
+    /// when it was sent, since there it is delivered only when what stands before it in its group is gone.
+    pub(crate) waits_since: Option<Timestamp>,
     /// As delivered.
     pub(crate) message: SqsMessage,
 }
@@ -116,6 +120,12 @@ impl Record {
         Some(Self {
             group: is_fifo.then(|| attribute("MessageGroupId").cloned().unwrap_or_default()),
             receive_count: attribute("ApproximateReceiveCount").and_then(|count| count.parse().ok()),
+            waits_since: attribute(if is_fifo {
+                "SentTimestamp"
+            } else {
+                "ApproximateFirstReceiveTimestamp"
+            })
+            .and_then(|ms| Timestamp::from_millisecond(ms.parse().ok()?).ok()),
             message_id,
             message,
         })

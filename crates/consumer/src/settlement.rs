@@ -9,8 +9,10 @@ use oncebox_envelope::EventId;
 use crate::{
     failure::Reason,
     outcome::{Outcome, Settled},
+    planted::{Bug, is_planted},
     record::{Part, Record},
     response::Response,
+    retry_delay::Retry,
 };
 
 /// What became of a batch.
@@ -68,6 +70,7 @@ pub struct EventReport {
     pub response: Option<Response>,
     /// When its message is worth being delivered again, where that is known.
     pub retry_after: Option<Duration>,
+    pub(crate) retry: Retry,
     /// How long the attempt took.
     pub duration: Duration,
 }
@@ -87,7 +90,13 @@ impl Settlement {
     pub fn response(&self) -> SqsBatchResponse {
         let mut response = SqsBatchResponse::default();
         let mut seen = HashSet::new();
-        for event in self.events.iter().filter(|event| event.is_failed) {
+        let is_acknowledged = |failed: &EventReport| {
+            let is_of_it = |event: &&EventReport| event.message_id == failed.message_id;
+            is_planted(Bug::NotStartedAcknowledged) && failed.outcome == Outcome::NotStarted
+                || is_planted(Bug::BundleByFirst) && self.events.iter().filter(is_of_it).any(|event| !event.is_failed)
+        };
+        let failed = self.events.iter().filter(|event| event.is_failed);
+        for event in failed.filter(|event| !is_acknowledged(event)) {
             if seen.insert(event.message_id.as_str()) {
                 response.add_failure(event.message_id.clone());
             }
@@ -124,7 +133,8 @@ impl EventReport {
             reason: settled.reason,
             error: settled.error,
             response: settled.response,
-            retry_after: settled.retry_after,
+            retry_after: settled.retry.known(),
+            retry: settled.retry,
             duration,
         }
     }

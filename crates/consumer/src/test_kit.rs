@@ -13,6 +13,6 @@ mod trial;
 mod validation;
 
 pub use faults::Fault;
-pub use queues::{MemoryMessage, MemoryQueues, SendFault};
-pub use tables::{MemoryTables, sleep, with_clock_off, with_jumping_clock, without_waiting};
+pub use queues::{MemoryDeadLetter, MemoryMessage, MemoryQueues, SendFault};
+pub use tables::{MemoryTables, elapsed, sleep, with_clock_off, with_jumping_clock, without_waiting};
 pub use trial::{Caught, Found, Report, Scenario, Trial};

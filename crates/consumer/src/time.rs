@@ -1,4 +1,4 @@
-//! Time, by tokio's clock; in the test kit by one that stands still until everybody waits.
+//! Time and chance: tokio's clock; in the test kit one that stands still until everybody waits.
 //!
 //! Nothing else in this crate asks for the time: a test would wait for it.
 
@@ -39,13 +39,18 @@ pub(crate) async fn sleep_until(deadline: Instant) {
     tokio::time::sleep_until(deadline).await;
 }
 
+/// From 0 to below 1.
+pub(crate) fn chance() -> f64 {
+    #[cfg(feature = "test-kit")]
+    if let Some(chance) = crate::test_kit::clock::chance() {
+        return chance;
+    }
+    rand::rng().random()
+}
+
 /// A random moment, after `pause` or up to half of it earlier.
 pub(crate) fn after_about(pause: Duration) -> Instant {
-    #[cfg(feature = "test-kit")]
-    if let Some(part) = crate::test_kit::clock::chance() {
-        return now() + pause / 2 + pause.mul_f64(part / 2.0);
-    }
-    now() + rand::rng().random_range(pause / 2..=pause)
+    now() + pause / 2 + pause.mul_f64(chance() / 2.0)
 }
 
 /// The time was over before the work was.

@@ -10,7 +10,7 @@ use std::{env, sync::LazyLock};
 
 use anyhow::{Context as _, bail};
 use oncebox_consumer::{
-    Consumer, DynamoDbDedupe, Effects, GapGuard, HandlerError, Key, PgTransaction, RetryDelay, pool_from_env, postgres,
+    Consumer, DynamoDbDedupe, Effects, GapGuard, HandlerError, Key, PgTransaction, pool_from_env, postgres,
     transactional,
 };
 use oncebox_envelope::RawEnvelope;
@@ -19,8 +19,6 @@ use system_tests::{chaos::now_ns, ledger::PayloadHash};
 use uuid::Uuid;
 
 const EFFECTS: &str = "effects";
-/// A key that waits for its turn may do so for as long as the faults last.
-const PARK_AFTER: u32 = 100;
 
 static CONSUMER: LazyLock<String> = LazyLock::new(|| env::var("RECORDER_CONSUMER").unwrap_or_default());
 static DOUBLES: LazyLock<bool> = LazyLock::new(|| env::var_os("RECORDER_DOUBLE").is_some());
@@ -36,13 +34,9 @@ async fn main() -> anyhow::Result<()> {
                 .on_any(transactional(record_item))
                 .table_from_env(EFFECTS, "RECORDER_TABLE")
                 .dedupe(DynamoDbDedupe::from_env().await?);
-            if mode == "gap-guard" {
-                // A hot key comes on by one event per delivery: with delays that double, a backlog of a minute
-                // takes a quarter of an hour, which says nothing about what is checked here.
-                let guard = GapGuard::from_one().park_after(PARK_AFTER);
-                builder.gap_guard(guard).retry_delay(RetryDelay::QueueDefault)
-            } else {
-                builder
+            match mode.as_str() {
+                "gap-guard" => builder.gap_guard(GapGuard::from_one()),
+                _ => builder,
             }
         }
         other => bail!("RECORDER_MODE is `{other}`; expected postgres, transactional or gap-guard"),

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
-use crate::scene::{CONSUMER, Message, Ping, Printed, deliver, run_with};
+use crate::commit_cutter::{CommitCutter, Later};
+use crate::scene::{CONSUMER, Message, Ping, Printed, deliver, run_with, take_moved_at};
 
 /// A database of a test's own, with schema `oncebox`.
 struct Database {
@@ -116,7 +117,8 @@ async fn in_postgres_a_lost_predecessor_is_skipped_by_a_person_and_its_successor
     assert_eq!(database.run(&skip).await.code, Some(2), "nobody to ask");
     assert_eq!(deliver(&consumer, &third).await, Outcome::Held);
 
-    let skipped = database.json(&[&skip[..], &["--yes"]].concat()).await;
+    let mut skipped = database.json(&[&skip[..], &["--yes"]].concat()).await;
+    take_moved_at(&mut skipped);
     let expected = json!({
         "action": "skip", "dry_run": false, "consumer": CONSUMER, "key": "order-7",
         "last": 2, "first": 1, "awaited": 3, "missed": [2], "skipped": 2,
@@ -162,6 +164,37 @@ async fn in_postgres_what_has_come_since_somebody_looked_is_not_skipped() {
     let skipped = operator.skip("k", seen.awaited, &seen).await;
     assert!(matches!(skipped, Err(OperatorError::Moved)), "{skipped:?}");
     assert!(operator.key("k").await.unwrap().missed.is_empty());
+}
+
+#[tokio::test]
+async fn in_postgres_a_skip_whose_reply_is_lost_is_looked_up_and_told_as_done() {
+    let database = Database::new().await;
+    let consumer = database.consumer();
+    let second = Message::numbered("k", 2);
+    assert_eq!(deliver(&consumer, &second).await, Outcome::Held);
+    let options = database.pool.connect_options();
+    let proxy = CommitCutter::new(&options, Later::Work).await;
+    let seen = PostgresOperator::new(database.pool.clone(), CONSUMER)
+        .key("k")
+        .await
+        .unwrap();
+    let operator = PostgresOperator::new(proxy.pool(&options), CONSUMER);
+    let standing = operator.skip("k", 1, &seen).await.unwrap();
+    assert_eq!((standing.last, standing.missed), (Some(1), vec![1]));
+    assert_eq!(deliver(&consumer, &second).await, Outcome::Done);
+}
+
+#[tokio::test]
+async fn in_postgres_a_skip_of_which_nobody_can_tell_whether_it_was_applied_says_so() {
+    let database = Database::new().await;
+    let options = database.pool.connect_options();
+    let proxy = CommitCutter::new(&options, Later::Closed).await;
+    let direct = PostgresOperator::new(database.pool.clone(), CONSUMER);
+    let seen = direct.key("k").await.unwrap();
+    let operator = PostgresOperator::new(proxy.pool(&options), CONSUMER);
+    let skipped = operator.skip("k", 1, &seen).await;
+    assert!(matches!(skipped, Err(OperatorError::Unknown { .. })), "{skipped:?}");
+    assert_eq!(direct.key("k").await.unwrap().missed, [1], "it was applied");
 }
 
 #[tokio::test]

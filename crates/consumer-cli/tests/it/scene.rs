@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::{
     Client,
     types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType},
 };
+use jiff::{SignedDuration, Timestamp};
 use oncebox_consumer::{
     Consumer, ConsumerBuilder, DynamoDbDedupe, Effects, GapGuard, HandlerError, Invocation, Key, LeaseContext, Outcome,
     RetryDelay, leased, transactional,
@@ -138,6 +139,14 @@ impl Scene {
         assert_eq!(printed.code, Some(0), "{arguments:?}: {printed:?}");
         serde_json::from_str(&printed.stdout).unwrap()
     }
+}
+
+/// Takes out when a key went on last, which must be within these ten minutes.
+pub(crate) fn take_moved_at(standing: &mut Value) {
+    let moved_at = standing.as_object_mut().unwrap().remove("moved_at").unwrap();
+    let moved_at: Timestamp = moved_at.as_str().unwrap().parse().unwrap();
+    let ago = Timestamp::now().duration_since(moved_at).abs();
+    assert!(ago < SignedDuration::from_mins(10), "{moved_at}");
 }
 
 /// Runs the binary with these variables, for our consumer.

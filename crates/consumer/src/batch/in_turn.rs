@@ -1,12 +1,13 @@
 //! Events that the gap guard looks after, in whichever store their watermarks are.
 
+use jiff::Timestamp;
 use tokio::sync::SemaphorePermit;
 
 use super::{Consumer, shared::Shared};
 use crate::{
     claim_check::Resolved,
     failure::Failure,
-    gap_guard::{GapGuard, Place, Position},
+    gap_guard::{Attempted, GapGuard, Place, Position},
     handler::Route,
     outcome::Verdict,
     record::{Content, Part},
@@ -18,7 +19,7 @@ pub(super) struct InTurn<'a> {
     pub(super) position: Position<'a>,
     /// As it came; what a handler gets may have been fetched.
     pub(super) content: &'a Content,
-    pub(super) receive_count: u32,
+    pub(super) waits_since: Option<Timestamp>,
 }
 
 impl Consumer {
@@ -36,21 +37,22 @@ impl Consumer {
         turn: InTurn<'_>,
         ready: Result<(&Route, Resolved<'_>), Verdict>,
         permit: SemaphorePermit<'_>,
-    ) -> Verdict {
+    ) -> Attempted {
         let InTurn {
             guard,
             position,
             content,
-            receive_count,
+            waits_since,
         } = turn;
         // Found out when the consumer is built.
         let misplaced = || -> Verdict { Failure::retryable("the handler is not where the watermarks are").into() };
+        let unplaced = || Attempted::alone(misplaced());
         match place {
             #[cfg(feature = "dynamodb")]
             Place::DynamoDb => {
                 use crate::dynamodb::Task;
                 let Some(batch) = &shared.transactional else {
-                    return misplaced();
+                    return unplaced();
                 };
                 let task = match &ready {
                     Ok((Route::Transactional(handler), content)) => Task::Handle(handler.as_ref(), content),
@@ -58,14 +60,14 @@ impl Consumer {
                     Err(verdict) => Task::End(verdict.clone()),
                 };
                 batch
-                    .consume_in_turn(guard, position, content, task, receive_count, permit)
+                    .consume_in_turn(guard, position, content, task, waits_since, permit)
                     .await
             }
             #[cfg(feature = "postgres")]
             Place::Postgres => {
                 use crate::postgres::Task;
                 let Some(inbox) = &self.inbox else {
-                    return misplaced();
+                    return unplaced();
                 };
                 let task = match &ready {
                     Ok((Route::Postgres(handler), content)) => Task::Handle(handler.as_ref(), content),
@@ -73,15 +75,10 @@ impl Consumer {
                     Ok(_) => Task::End(content, misplaced()),
                     Err(verdict) => Task::End(content, verdict.clone()),
                 };
-                let turn = crate::postgres::InTurn {
-                    guard,
-                    position,
-                    task,
-                    receive_count,
-                };
-                let verdict = inbox.consume_in_turn(&self.name, turn, shared.invocation.budget).await;
+                let turn = crate::postgres::InTurn::new(guard, position, task, waits_since);
+                let attempted = inbox.consume_in_turn(&self.name, turn, shared.invocation.budget).await;
                 drop(permit);
-                verdict
+                attempted
             }
         }
     }

@@ -54,6 +54,10 @@ impl ConsumerBuilder {
         let sqs = Arc::new(crate::sqs::SqsClient::new(self.sqs.take()));
         #[cfg(feature = "dynamodb")]
         let outbox = self.make_outbox(&sqs)?;
+        #[cfg(feature = "test-kit")]
+        let own_queues = self.own_queues.take().unwrap_or(sqs);
+        #[cfg(not(feature = "test-kit"))]
+        let own_queues = sqs;
         Ok(Consumer {
             router: Router {
                 contract,
@@ -65,7 +69,7 @@ impl ConsumerBuilder {
             permits: Semaphore::new(self.concurrency.min(Semaphore::MAX_PERMITS)),
             max_receive_count: self.max_receive_count.filter(|_| self.dead_letter_url.is_some()),
             shutdown: Arc::default(),
-            queues: DeadLetterQueue::new(self.name.clone(), self.dead_letter_url, sqs),
+            queues: DeadLetterQueue::new(self.name.clone(), self.dead_letter_url, own_queues),
             claim_check: self.claim_check,
             #[cfg(feature = "dynamodb")]
             dedupe: self.dedupe.map(|dedupe| dedupe.with_tables(self.tables)),

@@ -3,8 +3,10 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::sync::SemaphorePermit;
 
 use super::{
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    gap_guard::{GapGuard, MAX_MISSED, Position, Print, Turn, Watermark},
+    gap_guard::{Attempted, GapGuard, MAX_MISSED, Position, Print, Turn, Watermark, waited},
     handler::Attempt,
     invocation::Budget,
     outbox::{Emitter, Outbox, Packing, Posting},
@@ -51,6 +53,16 @@ pub(crate) enum Task<'a> {
     Handle(&'a dyn Attempt<Effects>, &'a Content),
     /// Nothing: it is dropped, or fails.
     End(Verdict),
+}
+
+/// Where an event stands in its key.
+struct InTurn<'a> {
+    guard: GapGuard,
+    position: Position<'a>,
+    known: Option<Watermark>,
+    turn: Turn,
+    /// How long its key has stood still while it waited.
+    waited: Duration,
 }
 
 impl<'a> TransactionalBatch<'a> {
@@ -152,22 +164,52 @@ impl<'a> TransactionalBatch<'a> {
         position: Position<'_>,
         content: &Content,
         task: Task<'_>,
-        receive_count: u32,
+        waits_since: Option<Timestamp>,
         permit: SemaphorePermit<'_>,
-    ) -> Verdict {
+    ) -> Attempted {
         let known = match self.watermark(position.key).await {
             Ok(known) => known,
-            Err(failure) => return failure.into(),
+            Err(failure) => return Attempted::alone(failure),
         };
         let print = match &task {
             Task::Handle(_, content) => Some(Print::of(content)),
             // Data that lies in S3 was not fetched: the payload's hash is not the real one.
             Task::End(_) => content.envelope.data_ref.is_none().then(|| Print::of(content)),
         };
-        match guard.turn(known.as_ref(), position.sequence, print) {
+        let waited = waited(known.as_ref(), waits_since);
+        let turn = guard.turn(known.as_ref(), position.sequence, print);
+        let place = InTurn {
+            guard,
+            position,
+            known,
+            turn,
+            waited,
+        };
+        Attempted {
+            verdict: self.do_task(place, content, task, permit).await,
+            retry: turn.retry(position.sequence, waited),
+        }
+    }
+
+    /// What is to be done about an event, as its place in its key says.
+    async fn do_task(
+        &self,
+        place: InTurn<'_>,
+        content: &Content,
+        task: Task<'_>,
+        permit: SemaphorePermit<'_>,
+    ) -> Verdict {
+        let InTurn {
+            guard,
+            position,
+            known,
+            turn,
+            waited,
+        } = place;
+        match turn {
             Turn::Duplicate => return Verdict::Duplicate,
             Turn::Mismatch => return Failure::payload_mismatch().into(),
-            Turn::Gap { expected } => return guard.held(expected, position.sequence, receive_count),
+            Turn::Gap { expected } => return guard.held(expected, position.sequence, waited),
             Turn::Before => {
                 return match task {
                     Task::Handle(handler, content) => self.consume(handler, content, permit).await,
@@ -257,7 +299,7 @@ impl<'a> TransactionalBatch<'a> {
     async fn stamp_alone(&self, position: Position<'_>, stamp: Stamp, done: Verdict) -> Verdict {
         let after = stamp.after.clone();
         let described = Described::without_effects(Record::Key(stamp), &self.dedupe.table, done.clone());
-        let verdict = self.committer.commit(described, std::time::Duration::ZERO).await;
+        let verdict = self.committer.commit(described, Duration::ZERO).await;
         self.remember(position, (verdict == done).then_some(after));
         verdict
     }

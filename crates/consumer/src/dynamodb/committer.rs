@@ -3,6 +3,7 @@
 mod pace;
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -17,12 +18,13 @@ use super::{
     dedupe::DynamoDbDedupe,
     described::{Described, Fate},
     group::{Candidate, Group, plan},
-    store::Transacted,
+    store::{Transacted, Write},
 };
 use crate::{
     failure::Failure,
     outbox::Posting,
     outcome::Verdict,
+    planted::{Bug, is_planted},
     time::{self, Instant, sleep_until, timeout_at},
 };
 
@@ -174,9 +176,10 @@ impl<'a> Committer<'a> {
                 }
             };
             let done = tokio::select! {
+                biased;
+                done = sent.next(), if !sent.is_empty() => done,
                 () = self.changed.notified() => None,
                 () = wake => None,
-                done = sent.next(), if !sent.is_empty() => done,
             };
             if let Some((group, fates)) = done {
                 for item in group.group.items() {
@@ -244,8 +247,13 @@ impl<'a> Committer<'a> {
     /// each of its events.
     async fn send(&self, sent: Sent) -> (Sent, Vec<Fate>) {
         let token = Uuid::new_v4().to_string();
-        let answer = self.dedupe.store.transact(&token, &sent.group.writes);
+        let writes = match is_planted(Bug::RecordBeforeEffect) {
+            true => Cow::Owned(self.without_records(&sent.group.writes).await),
+            false => Cow::Borrowed(sent.group.writes.as_slice()),
+        };
+        let answer = self.dedupe.store.transact(&token, &writes);
         let answer = match timeout_at(self.until, answer).await {
+            Ok(Transacted::Unknown(_)) if is_planted(Bug::UnknownIsDone) => Transacted::Committed,
             Ok(answer) => answer,
             Err(_) => Transacted::Unknown("no answer".to_owned()),
         };
@@ -286,6 +294,18 @@ impl<'a> Committer<'a> {
             }
         }
         (sent, fates)
+    }
+
+    /// For a planted fault: commits the records, and tells what is left.
+    async fn without_records(&self, writes: &[Write]) -> Vec<Write> {
+        let is_record = |write: &&Write| write.table == self.dedupe.table;
+        let (records, effects): (Vec<&Write>, Vec<&Write>) = writes.iter().partition(is_record);
+        let owned = |writes: Vec<&Write>| -> Vec<Write> { writes.into_iter().cloned().collect() };
+        let (token, records) = (Uuid::new_v4().to_string(), owned(records));
+        match self.dedupe.store.transact(&token, &records).await {
+            Transacted::Committed => owned(effects),
+            _ => writes.to_vec(),
+        }
     }
 
     /// What the records say, by strongly consistent reads. Where one is not there, it is not there

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     canonical::PayloadHash,
+    planted::{Bug, is_planted},
     record::Content,
     start_error::{StartError, optional_env, required_env},
 };
@@ -134,9 +135,13 @@ impl Claim {
     }
 
     pub(crate) fn of(consumer: &str, content: &Content, now_secs: i64, ttl_secs: i64) -> Self {
+        let own = Uuid::new_v4().to_string();
         Self {
-            pk: format!("{consumer}#{}", content.envelope.id),
-            own: Uuid::new_v4().to_string(),
+            pk: match is_planted(Bug::RecordOfAttempt) {
+                true => format!("{consumer}#{own}"),
+                false => format!("{consumer}#{}", content.envelope.id),
+            },
+            own,
             hash: content.hash,
             now_secs,
             ttl_secs,
@@ -152,7 +157,10 @@ impl Claim {
             ("ttl", self.ttl_secs.into()),
         ];
         // DynamoDB deletes expired items hours late, so the time is tested too.
-        let is_free = Condition::absent("pk").or(Condition::less_than("ttl", self.now_secs.saturating_add(1)));
+        let is_free = match is_planted(Bug::ExpiredCounts) {
+            true => Condition::absent("pk"),
+            false => Condition::absent("pk").or(Condition::less_than("ttl", self.now_secs.saturating_add(1))),
+        };
         Write {
             table: table.to_owned(),
             key: self.key(),
@@ -178,7 +186,7 @@ impl Claim {
             .get("ttl")
             .and_then(|value| value.as_n().ok()?.parse::<i64>().ok());
         let hash = record.get("ph").and_then(|value| value.as_b().ok());
-        if ttl.is_some_and(|ttl| ttl <= self.now_secs) {
+        if ttl.is_some_and(|ttl| ttl <= self.now_secs) && !is_planted(Bug::ExpiredCounts) {
             None
         } else if text("own") == Some(&self.own) {
             Some(Owner::Me)

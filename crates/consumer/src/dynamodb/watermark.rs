@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -14,6 +15,7 @@ use crate::{
     failure::Failure,
     gap_guard::{GapGuard, Print, Turn, Watermark},
     outcome::Verdict,
+    planted::{Bug, is_planted},
 };
 
 impl Watermark {
@@ -37,7 +39,9 @@ impl Watermark {
             Some(missed) => missed.as_ns().ok()?.iter().map(|n| n.parse::<i64>().ok()).collect(),
         };
         let own = item.get("own")?.as_s().ok()?.clone();
-        Self::stored(number("last")?, number("first")?, own, recent, missed?)
+        // Those from before it was written have none.
+        let moved_at = number("moved").and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        Self::stored(number("last")?, number("first")?, own, recent, missed?, moved_at)
     }
 
     fn attributes(&self) -> Vec<(String, Attribute)> {
@@ -49,6 +53,9 @@ impl Watermark {
             ("own".to_owned(), self.own.as_str().into()),
             ("recent".to_owned(), recent.into()),
         ];
+        if let Some(moved_at) = self.moved_at {
+            attributes.push(("moved".to_owned(), moved_at.as_millisecond().into()));
+        }
         if !self.missed.is_empty() {
             let missed = self.missed.iter().map(i64::to_string).collect();
             attributes.push(("missed".to_owned(), AttributeValue::Ns(missed).into()));
@@ -92,10 +99,11 @@ impl Stamp {
             table: table.to_owned(),
             key: self.key.clone(),
             change: Change::Put(self.after.attributes()),
-            condition: Some(match &self.before {
-                None => Condition::absent("pk"),
-                Some(own) => Condition::equals("own", own.as_str()),
-            }),
+            condition: match &self.before {
+                _ if is_planted(Bug::WatermarkOverwritten) => None,
+                None => Some(Condition::absent("pk")),
+                Some(own) => Some(Condition::equals("own", own.as_str())),
+            },
             wants_old: true,
         }
     }

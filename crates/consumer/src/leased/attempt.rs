@@ -16,6 +16,7 @@ use crate::{
     failure::{Failure, Reason},
     invocation::Budget,
     outcome::{Outcome, Verdict},
+    planted::{Bug, is_planted},
     record::Content,
     response::Response,
     time,
@@ -122,7 +123,7 @@ impl<'a> Delivery<'a> {
         };
         let successor = |state| Record {
             state,
-            fence: found.fence + 1,
+            fence: found.fence + u64::from(!is_planted(Bug::FenceNotRaised)),
             ..self.claim.clone()
         };
         match meet(found, self.route.policy, &self.claim.hash, self.table.now_secs()) {
@@ -130,6 +131,10 @@ impl<'a> Delivery<'a> {
             Meeting::Duplicate => Err(replied(Outcome::Duplicate, found.response.clone())),
             Meeting::SetAside => Err(parked("an attempt ended without an answer").into()),
             Meeting::AnotherPayload => Err(Failure::payload_mismatch().into()),
+            Meeting::Watch if is_planted(Bug::ClaimIsDone) => Err(Verdict::Duplicate),
+            Meeting::Watch if is_planted(Bug::ClaimTakenOver) => {
+                Ok(Step::Write(successor(State::Claimed), Previous::Unknown))
+            }
             Meeting::Watch => match watch(self.table, found, self.budget.start_until, self.budget.work_until).await {
                 Watched::Moved(Some(now)) if now.state == State::Claimed => Err(Verdict::InProgress(now.lease)),
                 Watched::Moved(now) => Ok(Step::MeetAgain(now)),
@@ -153,6 +158,13 @@ impl<'a> Delivery<'a> {
             }
         } else {
             let lease = LeaseContext::new(self.content.envelope.id, hold.record.fence, previous);
+            if is_planted(Bug::DoneBeforeEffect) {
+                let done = Record {
+                    state: State::Done,
+                    ..hold.record.clone()
+                };
+                self.table.write(&done, Expected::Mine, self.budget.settle_until).await;
+            }
             match hold.run(&lease, self.budget, self.handle(&lease)).await {
                 Held::Returned(ended) => ended,
                 Held::Lost(why) => Ended::Lost(why),
@@ -164,6 +176,8 @@ impl<'a> Delivery<'a> {
         let (state, response) = match &ended {
             Ended::Done(response) => (State::Done, response.clone()),
             Ended::Failed(_) => (State::Released, None),
+            Ended::Unknown(_) | Ended::Lost(_) if is_planted(Bug::UnknownIsFailed) => (State::Released, None),
+            Ended::Lost(_) if is_planted(Bug::ReleasedWithoutFence) => (State::Released, None),
             Ended::Unknown(_) | Ended::Lost(_) => (State::Unknown, None),
         };
         let record = Record {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     invocation::Budget,
+    planted::{Bug, is_planted},
     time::{self, Instant, sleep_until, timeout_at},
 };
 
@@ -63,6 +64,7 @@ impl Hold<'_> {
         let work = pin!(work);
         let ends = pin!(async {
             tokio::select! {
+                biased;
                 lost = self.keep(lease) => lost,
                 never = warn => match never {},
             }
@@ -79,6 +81,9 @@ impl Hold<'_> {
         let length = self.record.lease;
         let mut record = self.record.clone();
         let mut since = self.since;
+        if is_planted(Bug::NoBeat) {
+            return std::future::pending().await;
+        }
         loop {
             sleep_until(since + length / BEATS_PER_LEASE).await;
             record.beat += 1;
@@ -86,6 +91,7 @@ impl Hold<'_> {
             let warning = self.warning(since);
             match self.table.write(&record, Expected::MineBefore, warning).await {
                 Written::Yes => since = sent,
+                Written::No(_) | Written::GaveUp(_) if is_planted(Bug::LostGoesOn) => since = time::now(),
                 Written::No(_) => {
                     lease.stop.cancel();
                     sleep_until(time::now() + length / GRACE).await;

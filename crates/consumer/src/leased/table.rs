@@ -10,6 +10,7 @@ use crate::{
         Condition, DynamoDbDedupe, Key,
         store::{Cancellation, Change, Item, ItemKey, Transacted, Write},
     },
+    planted::{Bug, is_planted},
     time::{self, Instant, sleep_until, timeout_at},
 };
 
@@ -157,6 +158,7 @@ fn condition(record: &Record, expected: Expected<'_>) -> Condition {
                     .and(Condition::equals("waited", millis(read.waited)))
             }
         }
+        Expected::Mine if is_planted(Bug::ReleasedWithoutFence) => Condition::equals("pk", record.pk.as_str()),
         Expected::Mine => mine(),
         Expected::MineBefore => mine().and(Condition::less_than("beat", record.beat)),
     }

@@ -1,5 +1,7 @@
 //! How far a consumer has come within a key, and passing by what does not come.
 
+use jiff::Timestamp;
+
 use crate::{
     dynamodb::{
         store::{Cancellation, Transacted},
@@ -20,6 +22,8 @@ pub struct KeyStanding {
     pub first: Option<i64>,
     /// The sequences that were passed by without an effect, ascending; each has its effect late if it comes.
     pub missed: Vec<i64>,
+    /// When `last` became what it is, by the clock of the function that wrote it; `None` where that is not known.
+    pub moved_at: Option<Timestamp>,
     /// The sequence that is waited for.
     pub awaited: i64,
     /// Which write of the watermark this is.
@@ -34,6 +38,7 @@ impl KeyStanding {
             missed: known
                 .map(|known| known.missed.iter().copied().collect())
                 .unwrap_or_default(),
+            moved_at: known.and_then(|known| known.moved_at),
             awaited: known.map_or(1, |known| known.last.saturating_add(1)),
             own: known.map(|known| known.own.clone()),
         }

@@ -1,5 +1,8 @@
 //! With a gap guard: the watermark moves in the transaction that has the effect, under the lock of its row.
 
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
 use sqlx::PgTransaction;
 
 use super::{
@@ -8,10 +11,11 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    gap_guard::{GapGuard, MAX_MISSED, Position, Print, Turn, Watermark},
+    gap_guard::{Attempted, GapGuard, MAX_MISSED, Position, Print, Turn, Watermark, waited},
     invocation::Budget,
     outcome::Verdict,
     record::Content,
+    retry_delay::Retry,
 };
 
 /// An event, and what is to be done about it when it is its turn.
@@ -19,7 +23,9 @@ pub(crate) struct InTurn<'a> {
     pub(crate) guard: GapGuard,
     pub(crate) position: Position<'a>,
     pub(crate) task: Task<'a>,
-    pub(crate) receive_count: u32,
+    pub(crate) waits_since: Option<Timestamp>,
+    /// When it is worth coming again, as far as the watermark was seen.
+    retry: Mutex<Retry>,
 }
 
 pub(crate) enum Task<'a> {
@@ -38,8 +44,10 @@ impl Inbox {
     ///
     /// Deliveries of one key wait for each other's end at the watermark's row, so the handler sees what its
     /// predecessors have done, and nobody moves the watermark under it.
-    pub(crate) async fn consume_in_turn(&self, consumer: &str, turn: InTurn<'_>, budget: Budget) -> Verdict {
-        self.run(consumer, &Job::InTurn(turn), budget).await
+    pub(crate) async fn consume_in_turn(&self, consumer: &str, turn: InTurn<'_>, budget: Budget) -> Attempted {
+        let verdict = self.run(consumer, &Job::InTurn(&turn), budget).await;
+        let retry = turn.retry.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Attempted { verdict, retry }
     }
 
     /// Lets the successors of an event go on that was set aside, if it is the one they wait for.
@@ -53,18 +61,13 @@ impl Inbox {
         position: Position<'_>,
         budget: Budget,
     ) -> Result<(), String> {
-        let turn = InTurn {
-            guard,
-            position,
-            task: Task::PassBy,
-            receive_count: 1,
-        };
+        let turn = InTurn::new(guard, position, Task::PassBy, None);
         // It was set aside after the time for work, perhaps.
         let budget = Budget {
             work_until: budget.settle_until,
             ..budget
         };
-        match self.consume_in_turn(consumer, turn, budget).await {
+        match self.consume_in_turn(consumer, turn, budget).await.verdict {
             Verdict::Failed(failure) => Err(failure.to_string()),
             _ => Ok(()),
         }
@@ -129,8 +132,19 @@ enum Begun<'a> {
 }
 
 impl<'a> InTurn<'a> {
+    pub(crate) fn new(guard: GapGuard, position: Position<'a>, task: Task<'a>, waits_since: Option<Timestamp>) -> Self {
+        Self {
+            guard,
+            position,
+            task,
+            waits_since,
+            retry: Mutex::default(),
+        }
+    }
+
     fn begin(&self, known: Option<&Watermark>) -> Begun<'a> {
         let sequence = self.position.sequence;
+        let waited = waited(known, self.waits_since);
         let ended = |verdict: Verdict| Begun::Ended(verdict);
         let print = match &self.task {
             Task::Handle(_, content) => Some(Print::of(content)),
@@ -139,6 +153,7 @@ impl<'a> InTurn<'a> {
             Task::PassBy => None,
         };
         let turn = self.guard.turn(known, sequence, print);
+        *self.retry.lock().unwrap_or_else(PoisonError::into_inner) = turn.retry(sequence, waited);
         match (turn, &self.task) {
             (Turn::Next, Task::PassBy) if known.is_some_and(|known| known.missed.len() >= MAX_MISSED) => {
                 ended(Failure::retryable(format!("{MAX_MISSED} events of its key were passed by already")).into())
@@ -148,7 +163,7 @@ impl<'a> InTurn<'a> {
             (_, Task::PassBy) => ended(Verdict::Done),
             (Turn::Duplicate, _) => ended(Verdict::Duplicate),
             (Turn::Mismatch, _) => ended(Failure::payload_mismatch().into()),
-            (Turn::Gap { expected }, _) => ended(self.guard.held(expected, sequence, self.receive_count)),
+            (Turn::Gap { expected }, _) => ended(self.guard.held(expected, sequence, waited)),
             (Turn::Before, Task::Handle(handler, content)) => Begun::Unordered(*handler, content),
             (Turn::Before, Task::End(_, verdict)) => ended(verdict.clone()),
             (Turn::Next | Turn::Late, Task::End(content, _) | Task::Handle(_, content)) => {

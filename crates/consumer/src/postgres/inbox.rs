@@ -29,7 +29,7 @@ pub(super) enum Job<'a> {
     /// An event has its effect.
     Event(&'a Content, Worker<'a>),
     /// The gap guard looks after the event.
-    InTurn(InTurn<'a>),
+    InTurn(&'a InTurn<'a>),
 }
 
 /// How the work in a transaction went.

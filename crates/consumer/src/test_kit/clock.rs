@@ -23,6 +23,7 @@ thread_local! {
 }
 
 struct Clock {
+    began: Instant,
     now: Instant,
     wall: Timestamp,
     next_id: u64,
@@ -40,7 +41,13 @@ pub(crate) fn wall() -> Option<Timestamp> {
     CLOCK.with_borrow(|clock| clock.as_ref().and_then(wall))
 }
 
-/// From 0 to 1, the same ones for the same seed.
+/// How long the clock has run.
+pub(crate) fn elapsed() -> Option<Duration> {
+    let elapsed = |clock: &Clock| clock.now.saturating_duration_since(clock.began);
+    CLOCK.with_borrow(|clock| clock.as_ref().map(|(clock, _)| elapsed(&clock.borrow())))
+}
+
+/// From 0 to below 1, the same ones for the same seed.
 pub(crate) fn chance() -> Option<f64> {
     CLOCK.with_borrow(|clock| clock.as_ref().map(|(clock, _)| clock.borrow_mut().chance.random()))
 }
@@ -109,8 +116,10 @@ impl Wake for Woken {
 /// The clock jumps as soon as nothing in `work` can go on without it. What waits for something outside (a
 /// socket, another thread) finds that time has flown.
 pub(crate) async fn on_its_own_clock<T>(seed: u64, work: impl Future<Output = T>) -> T {
+    let began = Instant::now();
     let clock = Rc::new(RefCell::new(Clock {
-        now: Instant::now(),
+        began,
+        now: began,
         wall: Timestamp::constant(1_800_000_000, 0),
         next_id: 0,
         chance: StdRng::seed_from_u64(seed),

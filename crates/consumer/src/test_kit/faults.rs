@@ -9,7 +9,10 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 
 use super::clock;
-use crate::dynamodb::store::{Cancellation, Item, ItemKey, Page, Store, Transacted, Write};
+use crate::{
+    dynamodb::store::{Cancellation, Item, ItemKey, Page, Store, Transacted, Write},
+    time::{self, Instant},
+};
 
 /// What happens to one request. To one that reads: it is answered, by an error, late or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub enum Fault {
     LoseRequest,
     /// It is applied, and its answer lost.
     LoseReply,
-    /// It arrives when so many later ones have been answered; until then it seems lost.
+    /// It arrives when so many later ones have been answered; until then it seems lost, and after a minute it is.
     Late(u32),
     /// It is refused for now: the table is throttled.
     Throttle,
@@ -91,9 +94,21 @@ struct State {
     plan: Plan,
     reads: (usize, Plan),
     requests: usize,
-    /// Requests on their way, each with how many others go first.
-    late: VecDeque<(u32, String, Vec<Write>)>,
+    /// Requests on their way.
+    late: VecDeque<Late>,
 }
+
+/// A request that is on its way.
+struct Late {
+    /// How many others go first.
+    after: u32,
+    since: Instant,
+    token: String,
+    writes: Vec<Write>,
+}
+
+/// No network holds a request for longer, and no client waits so long.
+const LONGEST_ON_ITS_WAY: Duration = Duration::from_secs(60);
 
 impl FaultyStore {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
@@ -148,15 +163,17 @@ impl FaultyStore {
         let mut due = Vec::new();
         {
             let mut state = self.state();
+            let now = time::now();
+            state.late.retain(|late| now - late.since <= LONGEST_ON_ITS_WAY);
             for late in &mut state.late {
-                late.0 = late.0.saturating_sub(1);
+                late.after = late.after.saturating_sub(1);
             }
-            while state.late.front().is_some_and(|late| late.0 == 0) {
+            while state.late.front().is_some_and(|late| late.after == 0) {
                 due.extend(state.late.pop_front());
             }
         }
-        for (_, token, writes) in due {
-            self.inner.transact(&token, &writes).await;
+        for late in due {
+            self.inner.transact(&late.token, &late.writes).await;
         }
     }
 }
@@ -173,7 +190,12 @@ impl Store for FaultyStore {
                     lost()
                 }
                 Some(Fault::Late(after)) => {
-                    let late = (after + 1, token.to_owned(), writes.to_vec());
+                    let late = Late {
+                        after: after + 1,
+                        since: time::now(),
+                        token: token.to_owned(),
+                        writes: writes.to_vec(),
+                    };
                     self.state().late.push_back(late);
                     lost()
                 }

@@ -31,6 +31,8 @@ struct Tables {
     items: HashMap<String, HashMap<String, Item>>,
     /// The names of a table's key, sorted.
     keys: HashMap<String, Vec<String>>,
+    /// By table, each item as it was written; only of tables where somebody may ask.
+    written: HashMap<String, Vec<Item>>,
     tokens: HashMap<String, (Instant, Vec<Write>)>,
 }
 
@@ -52,6 +54,16 @@ impl MemoryStore {
             .get(table)
             .map(|items| items.values().cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// From now on, what is written to this table is kept.
+    pub(crate) fn keep_written(&self, table: &str) {
+        self.lock().written.entry(table.to_owned()).or_default();
+    }
+
+    /// What was written to a table, in order.
+    pub(crate) fn written(&self, table: &str) -> Vec<Item> {
+        self.lock().written.get(table).cloned().unwrap_or_default()
     }
 
     /// Takes an item away; false where there was none.
@@ -132,6 +144,9 @@ impl Tables {
             return Transacted::Canceled(reasons);
         }
         for (key, item) in after {
+            if let (Some(written), Some(item)) = (self.written.get_mut(&key.table), &item) {
+                written.push(item.clone());
+            }
             let items = self.items.entry(key.table.clone()).or_default();
             match item {
                 Some(item) => items.insert(key.identity(), item),

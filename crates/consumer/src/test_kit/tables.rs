@@ -43,6 +43,7 @@ impl MemoryTables {
     #[must_use]
     pub fn table(self, name: &str, key: &[&str]) -> Self {
         self.store.create(name, key);
+        self.store.keep_written(name);
         self
     }
 
@@ -56,6 +57,13 @@ impl MemoryTables {
     #[must_use]
     pub fn items(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
         self.store.items(table)
+    }
+
+    /// The items that were written to a table, in the order in which their transactions were applied; the dedupe records
+    /// are not kept like that.
+    #[must_use]
+    pub fn written(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
+        self.store.written(table)
     }
 
     /// One item of a table, by its key.
@@ -118,6 +126,12 @@ pub async fn with_clock_off<T>(by: SignedDuration, work: impl Future<Output = T>
 /// The same for a wall clock that may be set while `work` runs: `by` is asked at each step.
 pub async fn with_jumping_clock<T>(by: impl Fn() -> SignedDuration, work: impl Future<Output = T>) -> T {
     clock::with_clock(by, work).await
+}
+
+/// How long [`without_waiting`] has run, on its clock; nothing outside of it.
+#[must_use]
+pub fn elapsed() -> std::time::Duration {
+    clock::elapsed().unwrap_or_default()
 }
 
 /// Waits, on the clock of [`without_waiting`] where it is used.

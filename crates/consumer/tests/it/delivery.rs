@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
+use jiff::{SignedDuration, Timestamp};
 use oncebox_consumer::{Consumer, Invocation, Outcome, Settlement};
 use oncebox_envelope::Event;
 use serde_json::{Value, json};
@@ -22,6 +23,8 @@ pub(crate) struct Message {
     group: Option<String>,
     arn: &'static str,
     receive_count: u32,
+    sent: Timestamp,
+    first_received: Timestamp,
 }
 
 impl Message {
@@ -47,6 +50,8 @@ impl Message {
             group: None,
             arn: STANDARD,
             receive_count: 1,
+            sent: Timestamp::now(),
+            first_received: Timestamp::now(),
         }
     }
 
@@ -67,6 +72,22 @@ impl Message {
     /// As SQS delivers it for the `count`th time.
     pub(crate) fn delivered(mut self, count: u32) -> Self {
         self.receive_count = count;
+        self
+    }
+
+    /// As delivered for the first time so many seconds ago.
+    pub(crate) fn first_delivered_before(self, secs: i64) -> Self {
+        self.first_delivered_at(Timestamp::now() - SignedDuration::from_secs(secs))
+    }
+
+    pub(crate) fn first_delivered_at(mut self, at: Timestamp) -> Self {
+        self.first_received = at;
+        self
+    }
+
+    /// As sent so many seconds ago.
+    pub(crate) fn sent_before(mut self, secs: i64) -> Self {
+        self.sent = Timestamp::now() - SignedDuration::from_secs(secs);
         self
     }
 
@@ -104,8 +125,8 @@ impl Message {
 
     fn record(&self) -> Value {
         let mut attributes = json!({
-            "ApproximateReceiveCount": self.receive_count.to_string(), "SentTimestamp": "1767225600000",
-            "SenderId": "AIDA", "ApproximateFirstReceiveTimestamp": "1767225600001",
+            "ApproximateReceiveCount": self.receive_count.to_string(), "SentTimestamp": self.sent.as_millisecond().to_string(),
+            "SenderId": "AIDA", "ApproximateFirstReceiveTimestamp": self.first_received.as_millisecond().to_string(),
         });
         if let Some(group) = &self.group {
             attributes["MessageGroupId"] = json!(group);

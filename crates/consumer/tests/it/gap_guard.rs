@@ -1,6 +1,9 @@
 //! With a gap guard, a key's events have their effects one after the other, on any queue.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::{SignedDuration, Timestamp};
 use oncebox_consumer::{
     Consumer, Effects, GapGuard, HandlerError, Key, LeaseContext, Outcome, Reason, StartError, UnknownType, leased,
     postgres, test_kit::MemoryTables, transactional,
@@ -89,14 +92,22 @@ async fn a_failure_holds_back_its_successors_until_it_has_succeeded() {
 async fn a_gap_that_does_not_close_parks_the_event_with_what_is_missing() {
     let (tables, queue) = (Tables::new().await, Queue::new().await);
     let consumer = tables.builder().dead_letter_queue(&queue.url);
-    let consumer = consumer.gap_guard(GapGuard::from_one().park_after(3)).build().unwrap();
+    let consumer = consumer
+        .gap_guard(GapGuard::from_one().park_after(Duration::from_secs(300)))
+        .build()
+        .unwrap();
     let (first, third) = (keyed(Act::Succeed, 1), keyed(Act::Succeed, 3));
     deliver_one(&consumer, &first).await;
     assert_eq!(
-        outcomes(&deliver_one(&consumer, &third.clone().delivered(2)).await),
+        outcomes(&deliver_one(&consumer, &third.clone().delivered(40)).await),
         [Outcome::Held]
     );
-    let parked = deliver_one(&consumer, &third.clone().delivered(3)).await;
+    // It has waited for longer than that, but its key has only just gone on.
+    let waiting = third.clone().first_delivered_before(400);
+    assert_eq!(outcomes(&deliver_one(&consumer, &waiting).await), [Outcome::Held]);
+    let before = Timestamp::now() - SignedDuration::from_secs(301);
+    tables.key_moved_at("k", before).await;
+    let parked = deliver_one(&consumer, &waiting).await;
     assert_eq!(outcomes(&parked), [Outcome::Permanent]);
     assert_eq!(
         (parked.events[0].reason, returned(&parked).len()),
@@ -113,6 +124,36 @@ async fn a_gap_that_does_not_close_parks_the_event_with_what_is_missing() {
         [Outcome::Done]
     );
     assert_eq!(outcomes(&deliver_one(&consumer, &third).await), [Outcome::Done]);
+}
+
+#[tokio::test]
+async fn on_fifo_what_stands_behind_a_gap_waits_as_long_as_the_first_and_not_once_more() {
+    let (tables, queue) = (Tables::new().await, Queue::new().await);
+    let consumer = tables.builder().dead_letter_queue(&queue.url);
+    let consumer = consumer
+        .gap_guard(GapGuard::from_one().park_after(Duration::from_secs(300)))
+        .build()
+        .unwrap();
+    let in_group = |sequence| keyed(Act::Succeed, sequence).in_group("k");
+    deliver_one(&consumer, &in_group(1)).await;
+    tables
+        .key_moved_at("k", Timestamp::now() - SignedDuration::from_secs(400))
+        .await;
+    // SQS delivers the fourth and the fifth only when the third is gone, so for the first time.
+    let messages = [
+        in_group(3).sent_before(301).first_delivered_before(300),
+        in_group(4).sent_before(301),
+        in_group(5).sent_before(200),
+    ];
+    let settled = deliver(&consumer, &messages).await;
+    assert_eq!(
+        outcomes(&settled),
+        [Outcome::Permanent, Outcome::Permanent, Outcome::Held]
+    );
+    assert_eq!(queue.messages().await.len(), 2);
+    // Elsewhere a message that was sent long ago may come before the one that it waits for.
+    let standard = keyed(Act::Succeed, 4).sent_before(1_000);
+    assert_eq!(outcomes(&deliver_one(&consumer, &standard).await), [Outcome::Held]);
 }
 
 #[tokio::test]
@@ -257,10 +298,7 @@ async fn three_functions_with_the_same_keys_in_any_order_have_each_effect_once_a
     let mut functions = JoinSet::new();
     for shift in [0, 4, 11] {
         let consumer = tables.empty_builder().on::<Ping, _>(transactional(append));
-        let consumer = consumer
-            .gap_guard(GapGuard::from_one().park_after(1_000))
-            .build()
-            .unwrap();
+        let consumer = consumer.gap_guard(GapGuard::from_one()).build().unwrap();
         let mut left = messages.clone();
         left.rotate_left(shift);
         functions.spawn(async move {

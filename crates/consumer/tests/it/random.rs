@@ -7,6 +7,7 @@ mod cases;
 mod deed;
 mod fifo;
 mod gap_guard;
+mod hot_key;
 mod leased;
 mod mortal;
 mod postgres;

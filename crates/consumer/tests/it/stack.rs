@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use jiff::Timestamp;
 use oncebox_consumer::{Consumer, ConsumerBuilder, DynamoDbDedupe, RetryDelay, postgres, transactional};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
@@ -99,6 +100,21 @@ impl Tables {
 
     pub(crate) async fn record(&self, event_id: Uuid) -> Option<HashMap<String, AttributeValue>> {
         self.item(&self.dedupe, format!("test#{event_id}")).await
+    }
+
+    /// Makes a key of the gap guard look as if it had stood still since then.
+    pub(crate) async fn key_moved_at(&self, key: &str, moved_at: Timestamp) {
+        let update = self.client.update_item().table_name(&self.dedupe);
+        let update = update.key("pk", AttributeValue::S(format!("test#key#{key}")));
+        let moved_at = AttributeValue::N(moved_at.as_millisecond().to_string());
+        let update = update
+            .update_expression("set moved = :moved")
+            .condition_expression("attribute_exists(moved)");
+        update
+            .expression_attribute_values(":moved", moved_at)
+            .send()
+            .await
+            .unwrap();
     }
 
     async fn item(&self, table: &str, pk: String) -> Option<HashMap<String, AttributeValue>> {

@@ -2,7 +2,7 @@
 
 mod at_work;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use oncebox_consumer::{
     Consumer, ConsumerBuilder, GapGuard, HandlerError, Outcome, PgTransaction, Reason, UnknownType, postgres,
@@ -103,13 +103,18 @@ async fn a_failure_moves_nothing_and_holds_back_its_successors() {
 #[tokio::test]
 async fn a_gap_that_does_not_close_parks_the_event_with_what_is_missing() {
     let (database, queue) = (Database::new().await, Queue::new().await);
-    let consumer = builder(&database).gap_guard(GapGuard::from_one().park_after(3));
+    let consumer = builder(&database).gap_guard(GapGuard::from_one().park_after(Duration::from_secs(300)));
     let consumer = consumer.dead_letter_queue(&queue.url).build().unwrap();
     deliver_one(&consumer, &keyed(Act::Succeed, 1)).await;
     let third = keyed(Act::Succeed, 3);
-    let held = deliver_one(&consumer, &third.clone().delivered(2)).await;
+    let held = deliver_one(&consumer, &third.clone().delivered(40)).await;
     assert_eq!(outcomes(&held), [Outcome::Held]);
-    let parked = deliver_one(&consumer, &third.clone().delivered(3)).await;
+    // It has waited for longer than that, but its key has only just gone on.
+    let waiting = third.clone().first_delivered_before(400);
+    assert_eq!(outcomes(&deliver_one(&consumer, &waiting).await), [Outcome::Held]);
+    let moved_before = "update oncebox.watermark set moved_at = moved_at - interval '301 s'";
+    sqlx::query(moved_before).execute(&database.pool).await.unwrap();
+    let parked = deliver_one(&consumer, &waiting).await;
     assert_eq!(parked.events[0].reason, Some(Reason::Gap));
     assert!(returned(&parked).is_empty());
     let letters = queue.messages().await;

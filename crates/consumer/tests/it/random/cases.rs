@@ -41,8 +41,17 @@ fn number(name: &str) -> Option<u64> {
 
 /// Runs schedules that `draw` makes, each on a clock of its own; on as many threads as there are processors.
 pub(super) fn run_cases<S: Debug>(draw: impl Fn(&mut Chance) -> S + Sync, run: impl AsyncFn(&S, Chance) + Sync) {
+    run_some_cases(CASES, draw, run);
+}
+
+/// The same for cases that are large: `cases` of them where nothing else is asked for.
+pub(super) fn run_some_cases<S: Debug>(
+    cases: u64,
+    draw: impl Fn(&mut Chance) -> S + Sync,
+    run: impl AsyncFn(&S, Chance) + Sync,
+) {
     let first = number("ONCEBOX_SEED").unwrap_or_else(|| rand::rng().random());
-    let cases = number("ONCEBOX_CASES").unwrap_or(CASES);
+    let cases = number("ONCEBOX_CASES").unwrap_or(cases);
     let (next, has_failed) = (AtomicU64::new(0), AtomicBool::new(false));
     let work = || {
         loop {

@@ -82,7 +82,7 @@ impl Case {
     async fn invoke(&self, steps: &[Step], receives: u32, is_bundle: bool, lasts: Duration) -> Settlement {
         let builder = Consumer::builder("test").dedupe(self.lines.0.dedupe());
         let builder = builder.retry_delay(RetryDelay::QueueDefault);
-        let builder = builder.gap_guard(GapGuard::from_one().park_after(u32::MAX));
+        let builder = builder.gap_guard(GapGuard::from_one().park_after(Duration::MAX));
         let consumer = builder.on::<Step, _>(transactional(self.walk.clone())).build().unwrap();
         let mut messages: Vec<Message> = steps.iter().map(|step| step.message().delivered(receives)).collect();
         if is_bundle && messages.len() > 1 {

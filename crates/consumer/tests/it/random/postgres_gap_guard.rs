@@ -118,7 +118,7 @@ impl Case<'_> {
     async fn invoke(&self, steps: &[Step], lasts: Duration, session: &str) -> Settlement {
         let messages: Vec<_> = steps.iter().map(|step| step.message()).collect();
         let wire = |builder: ConsumerBuilder| {
-            let builder = builder.gap_guard(GapGuard::from_one().park_after(u32::MAX));
+            let builder = builder.gap_guard(GapGuard::from_one().park_after(Duration::MAX));
             builder.on::<Step, _>(postgres(self.walk.clone()))
         };
         // Each case has keys of its own by its consumer's name.
