@@ -7,6 +7,7 @@ QUICK ?=
 SCENARIOS ?=
 RELAYS ?= 1,2,4
 PEER_SECS ?= 15
+SIDE ?= relay
 SEEDS ?= 2000
 FROM ?= 0
 MINUTES ?= 3
@@ -123,9 +124,9 @@ localstack-status: ## what runs, where
 localstack-logs: ## its logs, functions included; NAME=take-payment for one
 	$(STACK) logs $(NAME)
 
-simulate: doctor ## the relay's decisions over models of Postgres and SQS: SEEDS=2000 FROM=0, or SEED=7 to see one whole
+simulate: doctor ## the relay's decisions over models of Postgres and SQS, or SIDE=consumer: SEEDS=2000 FROM=0, or SEED=7 to see one whole
 	$(BUILD)
-	$(TARGET)/debug/simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
+	$(TARGET)/debug/simulate --side $(SIDE) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
 
 bench: doctor ## the relay beside the bare AWS SDK, enqueue beside INSERT: QUICK=1, SCENARIOS="throughput wal", RELAYS=1,2,4
 	$(BUILD_BENCH)

@@ -19,6 +19,7 @@ mod bucket;
 mod bus;
 pub mod chaos;
 mod cleanup;
+pub mod consumer_simulation;
 mod database;
 mod database_proxy;
 pub mod demo;

@@ -1,14 +1,17 @@
-//! `simulate`: the relay against models, from seeds.
+//! `simulate`: the relay or the consumer against models, from seeds.
 
 use std::{process::ExitCode, time::Instant};
 
-use clap::Parser;
-use system_tests::simulation::{plan::Plan, run, shrink::shrink};
+use clap::{Parser, ValueEnum};
+use system_tests::{consumer_simulation as consumer, simulation as relay, simulation::trace::Trace};
 
-/// Runs the relay's decisions against models of Postgres and SQS, a simulation per seed.
+/// Runs the decisions of the relay or of the consumer against models of what they talk to, a simulation per seed.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
+    /// Whose decisions are run.
+    #[arg(long, value_enum, default_value_t = Side::Relay)]
+    side: Side,
     /// How many seeds to run.
     #[arg(long, default_value_t = 2_000)]
     seeds: u64,
@@ -24,6 +27,82 @@ struct Arguments {
     /// Do not look for a smaller plan when a seed fails.
     #[arg(long)]
     no_shrink: bool,
+}
+
+/// Whose decisions are run, and against what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Side {
+    /// The relay, against Postgres and queues.
+    Relay,
+    /// The consumer, against a queue, Lambda and DynamoDB.
+    Consumer,
+}
+
+/// A simulation that has ended.
+struct Ended {
+    violations: Vec<String>,
+    /// What the side's events came to: what is committed, and what was taken or had its effect.
+    events: usize,
+    came_to: usize,
+    took_secs: u64,
+    trace: Trace,
+    /// What its seed means.
+    plan: String,
+}
+
+impl Side {
+    fn run(self, seed: u64, keeps_lines: bool) -> Ended {
+        match self {
+            Self::Relay => of_relay(&relay::plan::Plan::of_seed(seed), keeps_lines),
+            Self::Consumer => of_consumer(&consumer::plan::Plan::of_seed(seed), keeps_lines),
+        }
+    }
+
+    /// The same of the smallest plan that fails too.
+    fn run_shrunk(self, seed: u64) -> Ended {
+        match self {
+            Self::Relay => of_relay(&relay::shrink::shrink(&relay::plan::Plan::of_seed(seed)), true),
+            Self::Consumer => of_consumer(&consumer::shrink::shrink(&consumer::plan::Plan::of_seed(seed)), true),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Consumer => "consumer",
+        }
+    }
+
+    fn came_to(self) -> &'static str {
+        match self {
+            Self::Relay => "messages taken",
+            Self::Consumer => "effects",
+        }
+    }
+}
+
+fn of_relay(plan: &relay::plan::Plan, keeps_lines: bool) -> Ended {
+    let ended = relay::run(plan, keeps_lines);
+    Ended {
+        violations: ended.violations,
+        events: ended.events,
+        came_to: ended.taken,
+        took_secs: ended.took / 1_000_000,
+        trace: ended.trace,
+        plan: format!("{plan:#?}"),
+    }
+}
+
+fn of_consumer(plan: &consumer::plan::Plan, keeps_lines: bool) -> Ended {
+    let ended = consumer::run(plan, keeps_lines);
+    Ended {
+        violations: ended.violations,
+        events: ended.events,
+        came_to: ended.effects,
+        took_secs: ended.took / 1_000_000,
+        trace: ended.trace,
+        plan: format!("{plan:#?}"),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "what it prints is what it is for")]
@@ -49,11 +128,11 @@ fn main() -> ExitCode {
                     if seed >= to {
                         break;
                     }
-                    let ended = run(&Plan::of_seed(seed), false);
+                    let ended = arguments.side.run(seed, false);
                     if let Ok(mut totals) = totals.lock() {
                         totals.0 += ended.events;
-                        totals.1 += ended.taken;
-                        totals.2 += ended.took / 1_000_000;
+                        totals.1 += ended.came_to;
+                        totals.2 += ended.took_secs;
                     }
                     if !ended.violations.is_empty()
                         && let Ok(mut failed) = failed.lock()
@@ -73,12 +152,13 @@ fn main() -> ExitCode {
             });
         }
     });
-    let (events, taken, secs) = totals.into_inner().unwrap_or_default();
+    let (events, came_to, secs) = totals.into_inner().unwrap_or_default();
     let failed = failed.into_inner().unwrap_or_default();
     println!(
-        "{} seeds in {:.1} s: {events} events committed, {taken} messages taken, {secs} s simulated, {} seeds with violations",
+        "{} seeds in {:.1} s: {events} events committed, {came_to} {}, {secs} s simulated, {} seeds with violations",
         arguments.seeds,
         began.elapsed().as_secs_f64(),
+        arguments.side.came_to(),
         failed.len()
     );
     match failed.iter().min() {
@@ -90,8 +170,7 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 fn one(seed: u64, arguments: &Arguments) -> ExitCode {
-    let plan = Plan::of_seed(seed);
-    let ended = run(&plan, true);
+    let ended = arguments.side.run(seed, true);
     if ended.violations.is_empty() {
         for line in ended.trace.lines() {
             println!("{line}");
@@ -99,21 +178,22 @@ fn one(seed: u64, arguments: &Arguments) -> ExitCode {
         println!("seed {seed}: no violation; trace {}", ended.trace.digest());
         return ExitCode::SUCCESS;
     }
-    let (plan, ended) = if arguments.no_shrink {
-        (plan, ended)
+    let ended = if arguments.no_shrink {
+        ended
     } else {
         println!("seed {seed}: looking for a smaller plan that fails");
-        let smaller = shrink(&plan);
-        let ended = run(&smaller, true);
-        (smaller, ended)
+        arguments.side.run_shrunk(seed)
     };
-    println!("{plan:#?}");
+    println!("{}", ended.plan);
     for line in ended.trace.lines() {
         println!("{line}");
     }
     for violation in &ended.violations {
         println!("VIOLATION: {violation}");
     }
-    println!("to see this again: make simulate SEED={seed}");
+    println!(
+        "to see this again: make simulate SIDE={} SEED={seed}",
+        arguments.side.name()
+    );
     ExitCode::FAILURE
 }

@@ -9,6 +9,7 @@ mod claiming;
 mod claims;
 mod collector;
 mod command;
+mod consumer_simulation;
 mod container;
 mod functions;
 mod guide;
