@@ -243,7 +243,22 @@ impl Consumer {
                     retry: Retry::AtLeast(after),
                     ..Settled::failed(Outcome::InProgress, "another delivery of it is being worked on")
                 },
-                Verdict::LeaseLost(error) => Settled::failed(Outcome::LeaseLost, error),
+                Verdict::LeaseLost {
+                    error,
+                    is_taken_over: true,
+                } => Settled::failed(Outcome::LeaseLost, error),
+                Verdict::LeaseLost {
+                    error,
+                    is_taken_over: false,
+                } => {
+                    let receive_count = shared.delivery.record_of(part).receive_count;
+                    match Failure::retryable(error).after_deliveries(receive_count, self.max_receive_count) {
+                        Failure::Retryable(error) | Failure::Unknown(error) => {
+                            Settled::failed(Outcome::LeaseLost, error)
+                        }
+                        Failure::Permanent(reason, error) => self.set_aside(shared, part, reason, error).await,
+                    }
+                }
                 Verdict::Held(_) if is_planted(Bug::HeldAcknowledged) => Settled::acknowledged(Outcome::Held),
                 Verdict::Held(gap) => {
                     let receive_count = shared.delivery.record_of(part).receive_count;

@@ -231,7 +231,8 @@ impl ConsumerBuilder {
     ///
     /// It looks after every event that has a `partitionkey` and a `sequence`, also those that are
     /// dropped; the others are consumed as without it. An event that goes to the dead-letter queue
-    /// lets its successors go on, and has its effect late when it is redriven.
+    /// when it was its turn lets its successors go on, and has its effect late when it is redriven; one that goes there since a
+    /// predecessor never came (reason `gap`) does not, and its successors follow it.
     ///
     /// All handlers must be transactional, or all work in Postgres. A watermark per key stays in the dedupe table, or
     /// in `oncebox.watermark`, for good.

@@ -69,7 +69,8 @@ impl GapGuard {
     /// `gap`; by default an hour. It counts from its first delivery (on a FIFO queue from when it was sent, since it waits there
     /// behind others of its group), or from the moment at which the key went on last, whichever was later, by the clocks of SQS and of the functions.
     ///
-    /// Take more than a predecessor may be retried for. An event that has waited is delivered again after as long
+    /// Take more than a predecessor may be retried for, and than an outage of the functions may last: after a longer
+    /// one, what happens to come before its predecessor has waited long enough. An event that has waited is delivered again after as long
     /// as it has waited, at most 15 minutes: within an hour some 15 times, so that the queue's `maxReceiveCount` is to be
     /// higher. With [`max_receive_count`](crate::ConsumerBuilder::max_receive_count) the last delivery but one
     /// parks it in any case.
@@ -112,12 +113,21 @@ impl<'a> Position<'a> {
 pub(crate) struct Print([u8; PRINT_BYTES]);
 
 impl Print {
-    /// Of one that was passed by.
+    /// Of one that was passed by, or of which nothing is known but its sequence.
     const NONE: Self = Self([0; PRINT_BYTES]);
 
     #[cfg(test)]
     pub(crate) fn test(n: u8) -> Self {
         Self([n; PRINT_BYTES])
+    }
+
+    /// Of an event that is dropped as it came. Data that lies in S3 was not fetched then and the payload's hash is not
+    /// the real one: whatever comes under its sequence is taken for it.
+    pub(crate) fn of_dropped(content: &Content) -> Self {
+        match content.envelope.data_ref {
+            Some(_) => Self::NONE,
+            None => Self::of(content),
+        }
     }
 
     pub(crate) fn of(content: &Content) -> Self {

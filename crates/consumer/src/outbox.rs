@@ -20,7 +20,7 @@
 //!
 //! # Who sends
 //! The invocation that has committed them; what it leaves (a crash, a target that does not answer), a later one by
-//! its *sweep*: see [`sweep`].
+//! its *sweep*: see [`sweep`]. A target that does not answer is left alone for a while ([`pause`]).
 
 mod drain;
 mod emit;
@@ -28,6 +28,7 @@ mod letter;
 mod new_event;
 mod packing;
 mod parcel;
+mod pause;
 mod post;
 mod posting;
 mod sweep;
@@ -65,6 +66,7 @@ pub(crate) struct Outbox {
     pub(crate) store: Arc<dyn Store>,
     post: Arc<dyn Post>,
     sweeps: Mutex<sweep::Sweeps>,
+    pauses: Mutex<pause::Pauses>,
 }
 
 impl Outbox {
@@ -82,7 +84,12 @@ impl Outbox {
             store,
             post,
             sweeps: Mutex::default(),
+            pauses: Mutex::default(),
         }
+    }
+
+    fn pauses(&self) -> MutexGuard<'_, pause::Pauses> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sweeps(&self) -> MutexGuard<'_, sweep::Sweeps> {

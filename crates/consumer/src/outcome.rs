@@ -91,8 +91,11 @@ pub(crate) enum Verdict {
     Replied(Outcome, Response),
     /// Another delivery holds the lease; worth another look after this time.
     InProgress(Duration),
-    /// The lease was lost while the handler ran.
-    LeaseLost(String),
+    /// The lease was lost while the handler ran: to another delivery, which sees to the event then, or to nobody.
+    LeaseLost {
+        error: String,
+        is_taken_over: bool,
+    },
     Failed(Failure),
 }
 

@@ -1,8 +1,11 @@
 //! Typed events and their schemas.
 
+use std::collections::HashSet;
+
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
+use serde_path_to_error::{Path, Segment};
 
 use crate::{EnvelopeError, Kind};
 
@@ -39,17 +42,45 @@ pub fn schema_of<E: Event>() -> Schema {
 
 pub(crate) fn read_data<E: Event>(raw: &RawValue) -> Result<E, EnvelopeError> {
     let mut deserializer = serde_json::Deserializer::from_str(raw.get());
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = match error.path().to_string() {
-            path if path == "." => "$".to_owned(),
-            path => format!("$.{path}"),
-        };
-        EnvelopeError::Data {
-            event_type: E::TYPE.to_owned(),
-            path,
-            problem: describe(error.inner()),
-        }
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| EnvelopeError::Data {
+        event_type: E::TYPE.to_owned(),
+        path: path_of::<E>(error.path()),
+        problem: describe(error.inner()),
     })
+}
+
+/// Where in the data; a name that the type does not have, such as a map's key, may be what somebody sent: it is `*`.
+fn path_of<E: Event>(path: &Path) -> String {
+    let schema = schema_of::<E>();
+    let mut names = HashSet::new();
+    collect_names(schema.as_value(), &mut names);
+    let mut told = "$".to_owned();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => told.push_str(&format!("[{index}]")),
+            Segment::Map { key: name } | Segment::Enum { variant: name } if names.contains(name.as_str()) => {
+                told.push('.');
+                told.push_str(name);
+            }
+            Segment::Map { .. } | Segment::Enum { .. } => told.push_str(".*"),
+            Segment::Unknown => told.push_str(".?"),
+        }
+    }
+    told
+}
+
+/// The names of all properties in a schema, which are those of fields and of variants with data.
+fn collect_names<'a>(schema: &'a Value, names: &mut HashSet<&'a str>) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Object(properties)) = object.get("properties") {
+                names.extend(properties.keys().map(String::as_str));
+            }
+            object.values().for_each(|value| collect_names(value, names));
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect_names(value, names)),
+        _ => {}
+    }
 }
 
 /// What serde says of a fault may quote the value, so only the part that cannot is passed on.
@@ -66,8 +97,9 @@ fn describe(error: &serde_json::Error) -> String {
             format!("{prefix}{name}`")
         }
         (Category::Data, None) => {
+            // What was found is quoted before it, and may say anything.
             let expected = said
-                .split_once(", expected ")
+                .rsplit_once(", expected ")
                 .map(|(_, expected)| expected.split(" at line ").next().unwrap_or(expected));
             match expected {
                 Some(expected) => format!("expected {expected}"),

@@ -1,6 +1,6 @@
 //! Waiting until everything that is on its way has arrived.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
 use tokio::time::Instant;
@@ -10,16 +10,20 @@ use crate::{
         books::Books,
         gather::{self, Found},
         relays::Relays,
-        stage::Stage,
+        stage::{GAP_GUARD, Stage},
         writers::APPLICATION,
     },
-    ledger::{Place, SetAside, Violation, check},
+    ledger::{Outcome, Place, SetAside, Violation, check},
     until, until_within,
 };
 
 const BETWEEN_TWO_LINES: Duration = Duration::from_secs(10);
 /// What a queue hands over may still be on its way when the queue is empty; for so long a missing effect is waited for.
 const LAST_EFFECTS: Duration = Duration::from_secs(20);
+
+/// What a backlog of a key takes for each of its events at a consumer with a gap guard on a standard queue, at most
+/// (`docs/SEMANTICS.md`, C14; `random::hot_key`).
+const PACE: Duration = Duration::from_millis(1_500);
 
 /// Drains and fills the ledger. What has not arrived in time is told, and the ledger is filled all the same.
 pub(super) async fn drain(
@@ -30,6 +34,12 @@ pub(super) async fn drain(
     tell: &impl Fn(&str),
 ) -> Result<Found> {
     no_transaction_is_open(stage).await?;
+    let backlog = longest_backlog(stage, books).await?;
+    let within = within + PACE * backlog;
+    tell(&format!(
+        "a gap guard waits for up to {backlog} events of a key; draining within {} s",
+        within.as_secs()
+    ));
     let begun = Instant::now();
     let end = begun + within;
     let mut told = begun;
@@ -66,6 +76,37 @@ pub(super) async fn drain(
     };
     found.not_drained = drained.err().map(|problem| format!("{problem:#}"));
     Ok(found)
+}
+
+/// The most events of one key that a consumer with a gap guard has before it.
+async fn longest_backlog(stage: &Stage, books: &Books) -> Result<u32> {
+    let found = gather::gather(stage, books, &SetAside::default()).await?;
+    let is_guarded = |name: &str| {
+        let mut consumers = stage.consumers.iter();
+        consumers.any(|consumer| consumer.name == name && consumer.mode == GAP_GUARD)
+    };
+    let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+    let guarded = found.effects.all().iter().filter(|effect| is_guarded(&effect.consumer));
+    for effect in guarded {
+        if let (Some(key), Some(sequence)) = (&effect.key, effect.sequence) {
+            let last = last.entry(key).or_default();
+            *last = (*last).max(sequence);
+        }
+    }
+    let mut left: BTreeMap<&str, u32> = BTreeMap::new();
+    for (_, attempt) in found.history.attempts() {
+        if let (
+            Some(key),
+            Outcome::Committed {
+                sequence: Some(sequence),
+            },
+        ) = (&attempt.key, attempt.outcome)
+            && sequence > last.get(key.as_str()).copied().unwrap_or(0)
+        {
+            *left.entry(key).or_default() += 1;
+        }
+    }
+    Ok(left.into_values().max().unwrap_or(0))
 }
 
 /// What a writer has left open may still commit: after this, nothing does.

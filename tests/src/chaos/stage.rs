@@ -14,6 +14,9 @@ pub(super) const EVENT: &str = "chaos.happened.v1";
 /// Events of keys that begin like this are refused by FIFO targets: they are parked.
 pub(super) const REFUSED: &str = "refused-";
 
+/// `RECORDER_MODE` of a consumer with a gap guard.
+pub(super) const GAP_GUARD: &str = "gap-guard";
+
 /// A sink of the relays, and the consumer at its end. Both have one name.
 #[derive(Debug)]
 pub(super) struct Consumer {
@@ -78,7 +81,7 @@ impl Stage {
             },
             Consumer {
                 name: "guarded",
-                mode: "gap-guard",
+                mode: GAP_GUARD,
                 order: Order::PerKey,
                 target: sqs(&guarded),
                 queue: guarded,

@@ -218,7 +218,7 @@ impl<'a> TransactionalBatch<'a> {
             }
             Turn::Next | Turn::Late => {}
         }
-        let print = Some(Print::of(content));
+        let print = Some(Print::of_dropped(content));
         let stamp = |print| {
             let key = Watermark::key(self.consumer, position.key);
             Stamp::new(guard, key, known.as_ref(), position.sequence, print)

@@ -231,8 +231,14 @@ impl<'a> Delivery<'a> {
             }
             (Ended::Lost(why), Written::Yes) if parks => parked(&format!("the lease was lost: {why}")).into(),
             (Ended::Unknown(Failure::Unknown(why)), Written::Yes) if parks => parked(&why).into(),
-            (Ended::Lost(why), _) => Verdict::LeaseLost(format!("the lease was lost: {why}")),
-            (_, Written::No(_)) => Verdict::LeaseLost("the lease was lost: another delivery has taken over".to_owned()),
+            (Ended::Lost(why), written) => Verdict::LeaseLost {
+                error: format!("the lease was lost: {why}"),
+                is_taken_over: matches!(written, Written::No(_)),
+            },
+            (_, Written::No(_)) => Verdict::LeaseLost {
+                error: "the lease was lost: another delivery has taken over".to_owned(),
+                is_taken_over: true,
+            },
             // Not recorded: the next delivery waits for the lease to end, and asks the policy.
             (Ended::Failed(failure) | Ended::Unknown(failure), Written::Yes | Written::GaveUp(_)) => failure.into(),
         }

@@ -181,11 +181,19 @@ impl Outbox {
         chunk: Vec<(usize, &'l Letter)>,
         until: Instant,
     ) -> Vec<(usize, &'l Letter, Result<(), String>)> {
+        let began = time::now();
+        if let Some(left) = self.pauses().left(to, began) {
+            let why = format!("it has not answered lately and is left alone for {} s", left.as_secs());
+            let wait = |(index, letter)| (index, letter, Err(why.clone()));
+            return chunk.into_iter().map(wait).collect();
+        }
         let letters: Vec<Letter> = chunk.iter().map(|(_, letter)| (*letter).clone()).collect();
-        let mut answers = match timeout_at(until, self.post.send(to, &letters)).await {
-            Ok(answers) => answers.into_iter(),
-            Err(_) => Vec::new().into_iter(),
-        };
+        let answers = timeout_at(until, self.post.send(to, &letters)).await;
+        let answers = answers.unwrap_or_default();
+        let (has_arrived, now) = (answers.iter().any(Result::is_ok), time::now());
+        self.pauses()
+            .ended(to, has_arrived, now.saturating_duration_since(began), now);
+        let mut answers = answers.into_iter();
         let answer = |(index, letter)| {
             let answer = answers.next().unwrap_or_else(|| Err("no answer in time".to_owned()));
             (index, letter, answer)

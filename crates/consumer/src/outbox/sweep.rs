@@ -38,6 +38,8 @@ pub(super) struct Sweeps {
     is_wanted: bool,
     /// Where this process itself has left something.
     left: Vec<ItemKey>,
+    /// Behind which parcel of each shard the next page begins; `None`: at the first.
+    after: [Option<Item>; SHARDS as usize],
 }
 
 impl Sweeps {
@@ -54,7 +56,8 @@ impl Sweeps {
 /// How much an invocation sweeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// One page of each shard: the invocation has other work to do.
+    /// One page of each shard, the next one: the invocation has other work to do, and what cannot be sent on one page
+    /// must not keep those behind it from being looked at.
     Page,
     /// Everything.
     All,
@@ -148,7 +151,11 @@ impl Outbox {
     /// Returns whether the whole shard was looked at.
     async fn sweep_shard(&self, shard: u8, extent: Extent, until: Instant, report: &mut SweepReport) -> bool {
         let partition = partition(&self.table, &self.consumer, shard);
-        let mut after: Option<Item> = None;
+        let mut after = match extent {
+            Extent::Page => self.sweeps().after.get_mut(usize::from(shard)).and_then(Option::take),
+            Extent::All => None,
+        };
+        let is_from_first = after.is_none();
         loop {
             let page = match timeout_at(until, self.store.query(&partition, after.as_ref(), PAGE)).await {
                 Ok(Ok(page)) => page,
@@ -192,9 +199,15 @@ impl Outbox {
             }
             after = page.next;
             if after.is_none() {
-                return true;
+                return is_from_first;
             }
-            if extent == Extent::Page || time::now() >= until {
+            if extent == Extent::Page {
+                if let Some(next) = self.sweeps().after.get_mut(usize::from(shard)) {
+                    *next = after;
+                }
+                return false;
+            }
+            if time::now() >= until {
                 return false;
             }
         }
@@ -213,7 +226,7 @@ mod tests {
             Sweeps {
                 last,
                 is_wanted,
-                left: Vec::new(),
+                ..Sweeps::default()
             }
             .is_due(now)
         };

@@ -166,8 +166,11 @@ impl<'a> InTurn<'a> {
             (Turn::Gap { expected }, _) => ended(self.guard.held(expected, sequence, waited)),
             (Turn::Before, Task::Handle(handler, content)) => Begun::Unordered(*handler, content),
             (Turn::Before, Task::End(_, verdict)) => ended(verdict.clone()),
-            (Turn::Next | Turn::Late, Task::End(content, _) | Task::Handle(_, content)) => {
+            (Turn::Next | Turn::Late, Task::Handle(_, content)) => {
                 Begun::Moves(Watermark::after(known, sequence, Some(Print::of(content))))
+            }
+            (Turn::Next | Turn::Late, Task::End(content, _)) => {
+                Begun::Moves(Watermark::after(known, sequence, Some(Print::of_dropped(content))))
             }
         }
     }

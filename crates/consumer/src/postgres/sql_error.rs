@@ -47,6 +47,7 @@ fn meaning(code: &str) -> Option<&'static str> {
         "40001" => "serialization failure",
         "40P01" => "deadlock",
         "42501" => "insufficient privilege",
+        "42703" => "no such column; have the migrations run?",
         "42P01" => "no such table; have the migrations run?",
         "55P03" => "waited too long for a lock",
         "57014" => "the statement took too long",

@@ -70,6 +70,7 @@ struct State {
     messages: HashMap<String, Vec<MemoryMessage>>,
     dead_letters: HashMap<String, Vec<MemoryDeadLetter>>,
     redeliveries: Vec<(String, Duration)>,
+    at: HashMap<String, SendFault>,
     plan: Option<Plan>,
     sent: usize,
 }
@@ -101,6 +102,16 @@ impl MemoryQueues {
         state.sent = 0;
     }
 
+    /// From now on, every message to the queue with this URL, or the topic or event bus with this ARN, meets with `fault`, or with that of its
+    /// number again.
+    pub fn fault_at(&self, url: &str, fault: Option<SendFault>) {
+        let mut state = self.0.state();
+        match fault {
+            Some(fault) => state.at.insert(url.to_owned(), fault),
+            None => state.at.remove(url),
+        };
+    }
+
     pub(crate) fn post(&self) -> Arc<dyn Post> {
         Arc::clone(&self.0) as _
     }
@@ -116,11 +127,12 @@ impl Queues {
     }
 
     /// A message on its way: it arrives unless its fault is in the way; `None` when no answer comes.
-    fn take(&self, arrive: impl FnOnce(&mut State)) -> Option<Result<(), String>> {
+    fn take(&self, url: &str, arrive: impl FnOnce(&mut State)) -> Option<Result<(), String>> {
         let mut state = self.state();
         let number = state.sent;
         state.sent += 1;
-        let fault = state.plan.as_mut().and_then(|plan| plan(number));
+        let numbered = state.plan.as_mut().and_then(|plan| plan(number));
+        let fault = state.at.get(url).copied().or(numbered);
         if matches!(fault, None | Some(SendFault::LoseReply)) {
             arrive(&mut state);
         }
@@ -144,7 +156,7 @@ impl Post for Queues {
             );
             clock::sleep(ON_ITS_WAY).await;
             let arrives = letters.iter().map(|letter| {
-                self.take(|state| {
+                self.take(&to.address, |state| {
                     let queue = state.messages.entry(letter.to.address.clone()).or_default();
                     queue.push(MemoryMessage {
                         body: letter.body.clone(),
@@ -168,7 +180,8 @@ impl OwnQueues for Queues {
     fn store(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), String>> {
         async move {
             clock::sleep(ON_ITS_WAY).await;
-            let answer = self.take(|state| {
+            let url = letter.url.clone();
+            let answer = self.take(&url, |state| {
                 let attributes = letter.attributes.iter();
                 let texts =
                     attributes.filter_map(|(name, value)| Some((name.clone(), value.string_value()?.to_owned())));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::{Client, config::Builder};
-use oncebox_consumer::{Consumer, Invocation, Outcome, Reason, S3ClaimCheck};
+use oncebox_consumer::{Consumer, GapGuard, Invocation, Outcome, Reason, S3ClaimCheck};
 use oncebox_envelope::Event;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -115,6 +115,28 @@ async fn data_in_s3_is_there_when_the_handler_begins_and_the_effect_is_one() {
     other.body = other.body.replace(&other.id.to_string(), &message.id.to_string());
     let settled = deliver_one(&with_client, &other).await;
     assert_eq!(settled.events[0].reason, Some(Reason::PayloadMismatch));
+}
+
+#[tokio::test]
+async fn an_event_that_was_dropped_before_its_data_was_fetched_is_known_by_its_place_when_it_comes_again() {
+    let (tables, bucket) = (Tables::new().await, Bucket::new().await);
+    let guard = tables.builder().gap_guard(GapGuard::from_one());
+    let guard = guard
+        .claim_check(S3ClaimCheck::new(bucket.client.clone()))
+        .build()
+        .unwrap();
+    let (message, _) = bucket.ping(Act::Succeed).await;
+    let with = |more: &str| {
+        let body = message.body.replacen('{', &format!("{{{more},"), 1);
+        Message::raw(message.id, body)
+    };
+    let place = format!("\"partitionkey\":\"k\",\"sequence\":\"{:020}\"", 1);
+    let expired = with(&format!("{place},\"expirytime\":\"2026-01-01T00:00:00Z\""));
+    assert_eq!(outcomes(&deliver_one(&guard, &expired).await), [Outcome::Expired]);
+    // As a function sees it whose clock is behind: it fetches the data.
+    let valid = with(&place);
+    assert_eq!(outcomes(&deliver_one(&guard, &valid).await), [Outcome::Duplicate]);
+    assert_eq!(tables.times(message.id).await, 0);
 }
 
 #[tokio::test]

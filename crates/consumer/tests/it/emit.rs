@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 use jiff::SignedDuration;
 use oncebox_consumer::{
     Consumer, Effects, HandlerError, Key, NewEvent, Outcome, RetryDelay, StartError,
-    test_kit::{Fault, MemoryQueues, MemoryTables, SendFault, sleep, with_clock_off, without_waiting},
+    test_kit::{Fault, MemoryQueues, MemoryTables, SendFault, elapsed, sleep, with_clock_off, without_waiting},
     transactional,
 };
 use oncebox_envelope::{Envelope, RawEnvelope};
@@ -92,6 +92,66 @@ async fn one_fault(fault: Fault, at: usize) {
     assert_eq!(world.first_texts(STANDARD).len(), 3, "{fault:?} at {at}");
     assert_eq!(world.stored(), 0, "{fault:?} at {at}");
     assert_one_id_each(&world);
+}
+
+#[test]
+fn a_target_that_takes_nothing_keeps_no_sweep_from_what_goes_elsewhere() {
+    futures::executor::block_on(without_waiting(1, async {
+        let world = World::new();
+        world.queues.fault_at(FIFO, Some(SendFault::Refuse));
+        let consumer = world.consumer();
+        // More groups than a page of each shard holds.
+        for key in 0..200 {
+            deliver_one(&consumer, &numbered(&key.to_string())).await;
+        }
+        let mails = world.texts(STANDARD).len();
+        world.queues.fault_at(STANDARD, Some(SendFault::Hang));
+        {
+            let consumer = world.consumer();
+            let message = numbered("last");
+            let work = deliver_one(&consumer, &message);
+            tokio::select! { biased; _ = work => panic!("it ends"), () = sleep(Duration::from_secs(1)) => {} }
+        }
+        world.queues.fault_at(STANDARD, None);
+        assert_eq!(world.texts(STANDARD).len(), mails);
+        let consumer = world.consumer();
+        for invocation in 0.. {
+            sleep(LATER).await;
+            // It commits nothing that is sent elsewhere.
+            let mut rejected = numbered("rejected");
+            rejected.body = rejected.body.replace("succeed", "reject");
+            deliver_one(&consumer, &rejected).await;
+            if world.texts(STANDARD).len() > mails {
+                break;
+            }
+            assert!(invocation < 10, "it is never looked at");
+        }
+        world.queues.fault_at(FIFO, None);
+        deliver(&consumer, &[]).await;
+        assert_eq!((world.stored(), world.texts(FIFO).len()), (0, 402));
+    }));
+}
+
+#[test]
+fn a_target_that_does_not_answer_holds_up_one_invocation_and_not_those_after_it() {
+    futures::executor::block_on(without_waiting(1, async {
+        let world = World::new();
+        world.queues.fault_at(FIFO, Some(SendFault::Hang));
+        let consumer = world.consumer();
+        let mut took = Vec::new();
+        for message in ["a", "b", "c"].map(numbered) {
+            let began = elapsed();
+            assert_eq!(outcomes(&deliver_one(&consumer, &message).await), [Outcome::Done]);
+            took.push(elapsed() - began);
+        }
+        assert!(took[0] > Duration::from_secs(1), "{took:?}");
+        assert!(took[1..].iter().all(|took| *took < Duration::from_secs(1)), "{took:?}");
+        assert_eq!(world.texts(STANDARD).len(), 3);
+        world.queues.fault_at(FIFO, None);
+        sleep(Duration::from_secs(60)).await;
+        deliver(&consumer, &[]).await;
+        assert_eq!((world.texts(FIFO).len(), world.stored()), (6, 0));
+    }));
 }
 
 /// What is sent twice is the same event, to the byte.

@@ -1,5 +1,7 @@
 //! Each rule of the envelope with the error that it gives.
 
+use std::collections::BTreeMap;
+
 use oncebox_envelope::{EnvelopeError, Event, RawEnvelope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -299,6 +301,8 @@ struct Invoice {
     amount: u64,
     #[serde(default)]
     lines: Vec<Line>,
+    #[serde(default)]
+    balances: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -320,6 +324,11 @@ fn wrong_data_is_told_by_its_path_and_never_by_its_value() {
             "at `$.lines[1].text`: expected a string",
         ),
         (json!("canary"), "at `$`: expected struct Invoice"),
+        (json!({"amount": "a, expected canary"}), "at `$.amount`: expected u64"),
+        (
+            json!({"amount": 1, "balances": {"canary@example.org": "x"}}),
+            "at `$.balances.*`: expected u64",
+        ),
     ];
     for (data, expected) in cases {
         let mut envelope = good();

@@ -76,9 +76,13 @@ impl Queue {
     }
 }
 
+/// With fewer deliveries the retries are over within minutes.
+const LITTLE_PATIENCE: u64 = 10;
+
 impl Function {
     fn is_ours(&self) -> bool {
-        self.variables.keys().any(|name| name.starts_with("ONCEBOX_"))
+        let names = &mut self.variables.keys();
+        names.any(|name| name.starts_with("ONCEBOX_") || name == "DEDUPE_TABLE")
     }
 
     fn set(&self, name: &str) -> Option<&str> {
@@ -125,7 +129,7 @@ impl Function {
         let max_receive_count = queue.redrive.as_ref().and_then(RedrivePolicy::max_receive_count);
         if max_receive_count == Some(1) {
             let text = "the queue's maxReceiveCount is 1: one failure, a throttled invocation among them, and the message is in \
-                        the dead-letter queue; set it to 5 or more";
+                        the dead-letter queue; set it to 20";
             say(false, text.to_owned());
         }
         if self.is_ours() {
@@ -163,6 +167,16 @@ impl Function {
             say(
                 false,
                 format!("its {MAX_RECEIVE_COUNT} is not the queue's maxReceiveCount; set it to {count}"),
+            );
+        }
+        if let Some(count @ 2..LITTLE_PATIENCE) = max_receive_count {
+            // The consumer's delays: 1, 2, 4, … seconds, none after the delivery that sets aside.
+            let secs = (1_u64 << count.saturating_sub(2)) - 1;
+            say(
+                false,
+                format!(
+                    "the queue's maxReceiveCount is {count}: what fails at once is delivered again after 1, 2, 4, … seconds, so an                      outage of {secs} s sets every event aside; set it to 20, for more than an hour, and {MAX_RECEIVE_COUNT} with it"
+                ),
             );
         }
         let days = self
@@ -274,6 +288,30 @@ mod tests {
         once.redrive = serde_json::from_str(r#"{"deadLetterTargetArn":"d","maxReceiveCount":1}"#).ok();
         let told = function(&[(MAX_RECEIVE_COUNT, "1")]);
         assert!(one(&told, &once).1.contains("maxReceiveCount is 1"));
+        for (count, said) in [(2, Some("outage of 0 s")), (9, Some("outage of 127 s")), (10, None)] {
+            let mut soon = queue();
+            let policy = format!(r#"{{"deadLetterTargetArn":"d","maxReceiveCount":{count}}}"#);
+            soon.redrive = serde_json::from_str(&policy).ok();
+            let told = count.to_string();
+            let (weight, text) = one(&function(&[(MAX_RECEIVE_COUNT, told.as_str())]), &soon);
+            match said {
+                Some(said) => assert!(weight == Weight::Warning && text.contains(said), "{text}"),
+                None => assert_eq!(weight, Weight::Ok, "{text}"),
+            }
+        }
+        let without = |count| function(&[(MAX_RECEIVE_COUNT, count), (DLQ_URL, "")]);
+        let mut table_alone = without("");
+        table_alone.variables.retain(|name, _| !name.starts_with("ONCEBOX_"));
+        table_alone.variables.insert("DEDUPE_TABLE".to_owned(), "t".to_owned());
+        let texts: Vec<String> = table_alone
+            .judge(&queue())
+            .into_iter()
+            .map(|remark| remark.text)
+            .collect();
+        assert!(
+            texts.iter().any(|text| text.contains("has no ONCEBOX_DLQ_URL")),
+            "{texts:?}"
+        );
         assert!(
             one(&function(&[(MAX_RECEIVE_COUNT, "5")]), &queue())
                 .1

@@ -122,7 +122,7 @@ async fn each_trap_of_a_functions_deployment_is_told_with_its_fix() {
             "warning",
             ["visibility timeout of 60 s", "set VisibilityTimeout to 120"],
         ),
-        ("warning", ["maxReceiveCount is 1", "5 or more"]),
+        ("warning", ["maxReceiveCount is 1", "set it to 20"]),
         ("warning", ["ONCEBOX_MAX_RECEIVE_COUNT", "set it to 1"]),
         ("warning", ["dedupe records go before", "set ONCEBOX_DEDUPE_DAYS to 18"]),
     ] {

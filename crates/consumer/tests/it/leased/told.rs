@@ -13,7 +13,7 @@ use std::{
 use futures::future::join;
 use oncebox_consumer::{
     Consumer, HandlerError, Key, LeaseContext, LeasedHandler, Outcome, Previous, Reason, leased,
-    test_kit::{Fault, MemoryTables, sleep, without_waiting},
+    test_kit::{Fault, MemoryQueues, MemoryTables, sleep, without_waiting},
 };
 use oncebox_envelope::Envelope;
 
@@ -81,6 +81,43 @@ async fn who_cannot_renew_has_a_tenth_of_its_lease_to_end_what_it_has_begun_and_
             "{since_told} hundredths after it was told"
         );
         assert!((98..=100).contains(&all), "{all} hundredths of its lease");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_cannot_renew_at_the_last_delivery_but_one_is_set_aside_and_takes_nobody_along() {
+    without_waiting(1, async {
+        let (tables, queues) = (MemoryTables::new(), MemoryQueues::default());
+        let handler = leased(Steps::default()).lease(LEASE).retry_same_key();
+        let letters = "https://sqs.eu-west-1.amazonaws.com/000000000000/dead-letters";
+        let consumer = builder(&tables).queues(&queues).dead_letter_queue(letters);
+        let consumer = consumer.max_receive_count(5).on::<Ping, _>(handler).build().unwrap();
+        for (count, outcome, stored) in [(3, Outcome::LeaseLost, 0), (4, Outcome::Permanent, 1)] {
+            tables.faults(|request| (request > 0).then_some(Fault::Throttle));
+            let message = Message::new(Act::Succeed).delivered(count);
+            let settled = invoke(&consumer, &message).await;
+            let event = &settled.events[0];
+            assert_eq!(
+                (event.outcome, event.is_failed),
+                (outcome, outcome == Outcome::LeaseLost)
+            );
+            let letters = queues.dead_letters(letters);
+            assert_eq!(letters.len(), stored);
+            for letter in letters {
+                assert_eq!(letter.attributes["oncebox-reason"], "attempts_exhausted");
+            }
+        }
+        // Whom another delivery has superseded leaves it to that one.
+        tables.faults(|_| None);
+        let message = Message::new(Act::Succeed).delivered(4);
+        let take_away = async {
+            sleep(LEASE / 10).await;
+            assert!(tables.remove("dedupe", record_of(&message)));
+        };
+        let (settled, ()) = join(invoke(&consumer, &message), take_away).await;
+        assert_eq!(settled.events[0].outcome, Outcome::LeaseLost);
+        assert_eq!(queues.dead_letters(letters).len(), 1);
     })
     .await;
 }
