@@ -15,6 +15,8 @@ mod hold;
 mod meeting;
 mod policy;
 mod record;
+#[cfg(feature = "operator")]
+pub(crate) mod repair;
 mod table;
 mod watch;
 

@@ -23,6 +23,7 @@ use crate::dynamodb::{
     Key,
     store::{Item, ItemKey, Store, Transacted, Write},
 };
+pub use crate::leased::repair::Resolution;
 
 /// A consumer's tables, in the hands of a person.
 pub struct Operator {
@@ -68,6 +69,12 @@ pub enum OperatorError {
         /// Who was to be skipped.
         found: i64,
     },
+    /// There is nothing to resolve.
+    #[error("the state of its record is `{0}`, and only `unknown` is for a person to resolve; nothing was changed")]
+    NotUnknown(&'static str),
+    /// There is no record of the event.
+    #[error("there is no record of this event; nothing was changed")]
+    NoRecord,
     /// The watermark has no room for one more.
     #[error("{0} events of this key were passed by already; nothing was changed")]
     TooManyMissed(usize),

@@ -58,6 +58,51 @@ async fn the_record_of_a_leased_event_tells_its_holder_while_it_works_and_that_t
     );
 }
 
+#[tokio::test]
+async fn an_end_that_nobody_knew_is_resolved_by_a_person_and_the_event_is_tried_again_or_a_duplicate() {
+    let scene = Scene::new().await;
+    for (state, then) in [("done", Outcome::Duplicate), ("released", Outcome::Done)] {
+        let message = Message::new();
+        let id = message.id.to_string();
+        let resolve = ["record", "resolve", &id, "--as", state];
+        let absent = scene.run(&[&resolve[..], &["--yes"]].concat()).await;
+        assert!(
+            absent.code == Some(1) && absent.stderr.contains("has no record"),
+            "{absent:?}"
+        );
+        assert_eq!(deliver(&scene.parking(false), &message).await, Outcome::Permanent);
+        // Without a person it stays so.
+        assert_eq!(deliver(&scene.parking(true), &message).await, Outcome::Permanent);
+        let before = scene.json(&["record", "show", &id]).await;
+        assert_eq!(before["state"], "unknown");
+        let nobody = scene.run(&resolve).await;
+        assert!(nobody.code == Some(2) && nobody.stderr.contains("--yes"), "{nobody:?}");
+        let dry = scene.json(&[&resolve[..], &["--dry-run"]].concat()).await;
+        assert_eq!(
+            (&dry["dry_run"], &dry["state"], &dry["resolved"]),
+            (&json!(true), &json!("unknown"), &json!(state))
+        );
+        assert_eq!(scene.json(&["record", "show", &id]).await, before);
+
+        let done = scene.json(&[&resolve[..], &["--yes"]].concat()).await;
+        assert_eq!(
+            (&done["dry_run"], &done["state"], &done["fence"]),
+            (&json!(false), &json!(state), &before["fence"])
+        );
+        let mut after = scene.json(&["record", "show", &id]).await;
+        assert_eq!(after["owner"], done["owner"]);
+        after["state"] = before["state"].clone();
+        after["owner"] = before["owner"].clone();
+        assert_eq!(after, before, "nothing else has changed");
+        let twice = scene.run(&[&resolve[..], &["--yes"]].concat()).await;
+        assert!(
+            twice.code == Some(1) && twice.stderr.contains(&format!("is `{state}`")),
+            "{twice:?}"
+        );
+        assert_eq!(deliver(&scene.parking(true), &message).await, then);
+    }
+}
+
 /// The event's record as soon as there is one.
 async fn claimed(scene: &Scene, id: &str) -> Value {
     let deadline = Instant::now() + Duration::from_secs(60);

@@ -43,6 +43,10 @@ async fn answer(_: Envelope<Ping>, _: &LeaseContext) -> Result<&'static str, Han
     Ok(CANARY)
 }
 
+async fn forget(_: Envelope<Ping>, _: &LeaseContext) -> Result<&'static str, HandlerError> {
+    Err(HandlerError::outcome_unknown("no reply"))
+}
+
 async fn hang(_: Envelope<Ping>, _: &LeaseContext) -> Result<(), HandlerError> {
     std::future::pending().await
 }
@@ -118,6 +122,19 @@ impl Scene {
         match ends {
             true => builder.on::<Ping, _>(leased(answer).retry_same_key()),
             false => builder.on::<Ping, _>(leased(hang).retry_same_key()),
+        }
+        .build()
+        .unwrap()
+    }
+
+    /// A consumer in mode `leased` that parks what has no known end; its handler answers, or does not know.
+    pub(crate) fn parking(&self, knows: bool) -> Consumer {
+        let builder = Consumer::builder(CONSUMER)
+            .dedupe(DynamoDbDedupe::new(self.client.clone(), &self.dedupe))
+            .retry_delay(RetryDelay::QueueDefault);
+        match knows {
+            true => builder.on::<Ping, _>(leased(answer).park()),
+            false => builder.on::<Ping, _>(leased(forget).park()),
         }
         .build()
         .unwrap()

@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use oncebox_envelope::EventId;
 
 use crate::{
-    dynamodb::{Key, store::Item},
+    dynamodb::{
+        Key,
+        store::{Cancellation, Item, Transacted},
+    },
+    leased::repair::{self, Resolution, Unfit},
     operator::{Operator, OperatorError},
 };
 
@@ -57,12 +61,73 @@ impl Operator {
     /// # Cancel safety
     /// Safe: it only reads.
     pub async fn record(&self, event: EventId) -> Result<Option<RecordStanding>, OperatorError> {
-        let unreadable = || OperatorError::Unreadable {
+        let item = self.item(self.record_key(event)).await?;
+        item.map(|item| RecordStanding::read(&item).ok_or_else(|| self.unreadable()))
+            .transpose()
+    }
+
+    /// Says how an attempt in mode `leased` has ended of which nobody knew: `seen`, whose state is `unknown`.
+    ///
+    /// # Errors
+    /// [`OperatorError::NoRecord`], [`OperatorError::NotUnknown`]; [`OperatorError::Moved`] when somebody has written since
+    /// `seen`; the others as their names say.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, it may be said or not.
+    pub async fn resolve(
+        &self,
+        event: EventId,
+        resolution: Resolution,
+        seen: &RecordStanding,
+    ) -> Result<RecordStanding, OperatorError> {
+        let item = self
+            .item(self.record_key(event))
+            .await?
+            .ok_or(OperatorError::NoRecord)?;
+        let (write, own) = repair::write(&item, &self.table, resolution).map_err(|unfit| match unfit {
+            Unfit::Unreadable => self.unreadable(),
+            Unfit::Known(state) => OperatorError::NotUnknown(state),
+        })?;
+        if RecordStanding::read(&item).as_ref() != Some(seen) {
+            return Err(OperatorError::Moved);
+        }
+        match self.write(write).await {
+            Transacted::Committed => {}
+            Transacted::Canceled(reasons) => match reasons.into_iter().next() {
+                Some(Cancellation::ConditionFailed(_) | Cancellation::None) | None => return Err(OperatorError::Moved),
+                Some(Cancellation::Busy(why) | Cancellation::Invalid(why) | Cancellation::Other(why)) => {
+                    return Err(self.refused(why));
+                }
+            },
+            Transacted::Busy(why) | Transacted::Refused(why) => return Err(self.refused(why)),
+            Transacted::Unknown(why) => {
+                let now = self.record(event).await;
+                match now {
+                    Ok(Some(now)) if now.owner == own => return Ok(now),
+                    // The request may still be on its way.
+                    _ => return Err(OperatorError::Unknown { why }),
+                }
+            }
+        }
+        Ok(RecordStanding {
+            state: match resolution {
+                Resolution::Done => "done",
+                Resolution::Released => "released",
+            }
+            .to_owned(),
+            owner: own,
+            ..seen.clone()
+        })
+    }
+
+    fn record_key(&self, event: EventId) -> Key {
+        Key::new("pk", format!("{}#{event}", self.consumer))
+    }
+
+    fn unreadable(&self) -> OperatorError {
+        OperatorError::Unreadable {
             what: "the event",
             table: self.table.clone(),
-        };
-        let item = self.item(Key::new("pk", format!("{}#{event}", self.consumer))).await?;
-        item.map(|item| RecordStanding::read(&item).ok_or_else(unreadable))
-            .transpose()
+        }
     }
 }
