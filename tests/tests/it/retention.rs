@@ -11,7 +11,11 @@ use outbox_relay::{
     },
 };
 use sqlx::{Connection as _, PgConnection, postgres::PgDatabaseError};
-use system_tests::{Database, EVERYTHING, Queue, Relay, RelayConfig, Stack, until};
+use system_tests::{
+    Database, EVERYTHING, Queue, Relay, RelayConfig, Stack,
+    ledger::{self, Attempt, Effect, Effects, History, Outcome, PayloadHash, SetAside, Violation},
+    until,
+};
 
 use crate::claims::{claim_all, session};
 
@@ -351,4 +355,91 @@ async fn a_page_of_a_log_with_a_hundred_partitions_touches_the_one_that_it_reads
     session.roll_back().await.unwrap();
     assert!(partitions >= 96, "{partitions}");
     assert_eq!(locked, 1, "partitions that the plan has to do with");
+}
+
+/// The second condition of `oncebox.partition_status` is left out: a partition goes though a cursor may still have a row in it.
+const DROPS_TOO_EARLY: &str = "
+    alter function oncebox.partition_status(interval) rename to sound_status;
+    create function oncebox.partition_status(retention interval default '7 days')
+    returns table (partition text, from_seq bigint, to_seq bigint, rows_estimate bigint, bytes bigint,
+                   newest timestamptz, free_after timestamptz, held_by text)
+    language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+      select partition, from_seq, to_seq, rows_estimate, bytes, newest, free_after,
+             case when held_by like 'sink %' then null else held_by end
+        from oncebox.sound_status(retention)
+    $$";
+
+/// What the ledger says of a sink that begins when a retention has run.
+async fn found_behind_a_retention(drops_too_early: bool) -> Vec<&'static str> {
+    let stack = Stack::from_env().await.unwrap();
+    let (database, queue) = (
+        Database::create(&stack).await.unwrap(),
+        Queue::standard(&stack).await.unwrap(),
+    );
+    let mut connection = database.connect().await.unwrap();
+    let mut history = History::default();
+    history.consumer("late", ledger::Order::None);
+    for transaction in 0..6 {
+        if transaction == 5 {
+            jump_to(&mut connection, PARTITION + 5).await;
+        }
+        let id = system_tests::enqueue(&mut connection, None).await.unwrap();
+        let attempt = Attempt {
+            key: None,
+            wanted_by: vec!["late".to_owned()],
+            payload: PayloadHash::of(b"{}"),
+            transaction,
+            outcome: Outcome::Committed { sequence: None },
+        };
+        history.attempt(id.parse().unwrap(), attempt);
+    }
+    age(&mut connection).await;
+    let mut behind = session(&database).await;
+    claim_all(&mut behind, "late", "me", Start::Beginning).await;
+    drop(behind);
+    sqlx::query("delete from oncebox.relay")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    if drops_too_early {
+        sqlx::raw_sql(DROPS_TOO_EARLY).execute(&mut connection).await.unwrap();
+    }
+    dropped(&mut connection).await;
+
+    let relay = Relay::start(&RelayConfig::new(&database).sink("late", EVERYTHING, &queue))
+        .await
+        .unwrap();
+    let mut effects = Effects::default();
+    until("all that is left to arrive", async || {
+        ensure!(database.unpublished("late").await? == 0, "some are not published");
+        for message in queue.take_batch().await? {
+            let envelope = message.envelope()?;
+            effects.record(Effect {
+                consumer: "late".to_owned(),
+                event: *envelope.id.as_uuid(),
+                key: None,
+                sequence: None,
+                payload: PayloadHash::of(
+                    envelope
+                        .data
+                        .map(|data| data.get().to_owned())
+                        .unwrap_or_default()
+                        .as_bytes(),
+                ),
+            });
+        }
+        ensure!(queue.depth().await? == 0, "some are in the queue");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    relay.stop().await.unwrap();
+    let violations = ledger::check(&history, &effects, &SetAside::default());
+    violations.iter().map(Violation::kind).collect()
+}
+
+#[tokio::test]
+async fn a_partition_that_is_dropped_too_early_is_found_by_the_ledger() {
+    assert_eq!(found_behind_a_retention(false).await, [""; 0]);
+    assert_eq!(found_behind_a_retention(true).await, ["lost"; 5]);
 }
