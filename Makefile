@@ -64,7 +64,7 @@ test-postgres: doctor ## what leans on Postgres, on each other version of it
 	@for version in $(POSTGRES_VERSIONS); do \
 		echo "==> on Postgres $$version"; \
 		PATH="$$($(STACK) tools):$$PATH" $(STACK) run --postgres $$version -- \
-			cargo nextest run --workspace --no-fail-fast --status-level fail -E '$(ON_POSTGRES)' || exit 1; \
+			cargo nextest run --workspace --no-fail-fast --status-level fail --test-threads 3 -E '$(ON_POSTGRES)' || exit 1; \
 	done
 
 # A version that is known to work, beside what is built.

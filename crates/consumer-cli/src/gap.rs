@@ -1,6 +1,6 @@
 //! `oncebox-consumer gap`: where a key stands, and passing by an event that is lost.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use clap::{Args, Subcommand};
 use oncebox_command::Consent;
@@ -43,6 +43,35 @@ enum Action {
         #[command(flatten)]
         consent: Consent,
     },
+    /// Give up events that were passed by: set aside, or skipped.
+    ///
+    /// A consumer remembers a thousand of a key, so that each has its effect when it is redriven; when that many are there, no
+    /// other can be passed by. One that is given up is a duplicate from then on: if it comes after all, it has no effect.
+    /// Redrive what is worth it before.
+    ///
+    /// Exit codes: as of `gap skip`.
+    #[command(verbatim_doc_comment)]
+    Forget {
+        #[command(flatten)]
+        named: Named,
+        /// The sequence of one of them; may be repeated.
+        #[arg(long, value_name = "NUMBER", required_unless_present = "all", conflicts_with = "all")]
+        sequence: Vec<i64>,
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        consent: Consent,
+    },
+}
+
+/// The report of `forget` as JSON.
+#[derive(Debug, Serialize)]
+struct Forgotten<'a> {
+    #[serde(flatten)]
+    report: Report<'a>,
+    /// What was given up, or would be.
+    forgotten: BTreeSet<i64>,
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +131,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             sequence,
             consent,
         } => skip(&named, sequence, consent).await,
+        Action::Forget {
+            named,
+            sequence,
+            all,
+            consent,
+        } => forget(&named, (!all).then(|| sequence.into_iter().collect()), consent).await,
     }
 }
 
@@ -128,6 +163,42 @@ async fn skip(named: &Named, sequence: i64, consent: Consent) -> Result<(), Fail
         ..Report::of(named, after, "skip")
     };
     named.output.print(&report, text)
+}
+
+/// Without sequences, all of them.
+async fn forget(named: &Named, sequences: Option<BTreeSet<i64>>, consent: Consent) -> Result<(), Failure> {
+    consent.check()?;
+    let operator = named.watermarks.open().await?;
+    let seen = operator.key(&named.key).await?;
+    let missed: BTreeSet<i64> = seen.missed.iter().copied().collect();
+    let forgotten = sequences.unwrap_or_else(|| missed.clone());
+    if let Some(other) = forgotten.difference(&missed).next() {
+        let problem = format!("sequence {other} was not passed by; nothing was changed");
+        return Err(Failure::refused(problem));
+    }
+    if forgotten.is_empty() {
+        return Err(Failure::refused(
+            "nothing was passed by; nothing was changed".to_owned(),
+        ));
+    }
+    let count = forgotten.len();
+    let before = Report::of(named, seen.clone(), "forget");
+    let acts = consent.ask(&format!("{}\ngive up {count} of them for good?", text(&before)))?;
+    let after = match acts {
+        true => operator.forget(&named.key, &forgotten, &seen).await?,
+        false => seen,
+    };
+    let report = Report {
+        dry_run: !acts,
+        ..Report::of(named, after, "forget")
+    };
+    named.output.print(&Forgotten { report, forgotten }, |forgotten| {
+        let end = match forgotten.report.dry_run {
+            true => format!("{count} would be given up\ndry run: nothing was changed"),
+            false => format!("{count} are given up; if one comes after all, it has no effect"),
+        };
+        format!("{}{end}", text(&forgotten.report))
+    })
 }
 
 fn text(report: &Report<'_>) -> String {

@@ -1,5 +1,7 @@
 //! Whose watermarks a command works on, in whichever store its effects are.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use oncebox_consumer::operator::{KeyStanding, Operator, OperatorError, PostgresOperator};
 
@@ -71,6 +73,18 @@ impl Watermarks {
         match self {
             Self::DynamoDb(operator) => operator.skip(key, sequence, seen).await,
             Self::Postgres(operator) => operator.skip(key, sequence, seen).await,
+        }
+    }
+
+    pub(crate) async fn forget(
+        &self,
+        key: &str,
+        sequences: &BTreeSet<i64>,
+        seen: &KeyStanding,
+    ) -> Result<KeyStanding, OperatorError> {
+        match self {
+            Self::DynamoDb(operator) => operator.forget(key, sequences, seen).await,
+            Self::Postgres(operator) => operator.forget(key, sequences, seen).await,
         }
     }
 }

@@ -317,6 +317,18 @@ impl Watermark {
     }
 }
 
+#[cfg(feature = "operator")]
+impl Watermark {
+    /// The watermark when these are given up that were passed by: if one comes after all, it is a duplicate.
+    pub(crate) fn giving_up(&self, sequences: &BTreeSet<i64>) -> Self {
+        Self {
+            own: Uuid::new_v4().to_string(),
+            missed: self.missed.difference(sequences).copied().collect(),
+            ..self.clone()
+        }
+    }
+}
+
 /// As exactly as it is stored.
 fn this_millisecond() -> Timestamp {
     let now = time::wall();

@@ -76,8 +76,13 @@ pub enum OperatorError {
     #[error("there is no record of this event; nothing was changed")]
     NoRecord,
     /// The watermark has no room for one more.
-    #[error("{0} events of this key were passed by already; nothing was changed")]
+    #[error(
+        "{0} events of this key were passed by already; redrive them, or give them up with `gap forget`; nothing was changed"
+    )]
     TooManyMissed(usize),
+    /// It was not passed by.
+    #[error("sequence {0} was not passed by; nothing was changed")]
+    NotMissed(i64),
 }
 
 impl Operator {

@@ -1,5 +1,8 @@
 //! `oncebox-consumer gap`.
 
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use oncebox_consumer::{
     Outcome,
     operator::{Operator, OperatorError},
@@ -101,4 +104,89 @@ async fn what_has_come_since_somebody_looked_is_not_skipped() {
     let skipped = operator.skip("k", seen.awaited, &seen).await;
     assert!(matches!(skipped, Err(OperatorError::Moved)), "{skipped:?}");
     assert!(operator.key("k").await.unwrap().missed.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_passed_by_is_given_up_by_a_person_where_there_is_no_room_for_another_one() {
+    let scene = Scene::new().await;
+    let consumer = scene.consumer();
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 1)).await, Outcome::Done);
+    // As a thousand that were set aside leave it.
+    let missed = (2..=1_001).map(|sequence: i64| sequence.to_string()).collect();
+    let plant = scene.client.update_item().table_name(&scene.dedupe);
+    plant
+        .key("pk", AttributeValue::S(format!("{CONSUMER}#key#k")))
+        .update_expression("SET missed = :missed, #last = :last")
+        .expression_attribute_names("#last", "last")
+        .expression_attribute_values(":missed", AttributeValue::Ns(missed))
+        .expression_attribute_values(":last", AttributeValue::N("1001".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let skip = ["gap", "skip", "--key", "k", "--sequence", "1002", "--yes"];
+    let full = scene.run(&skip).await;
+    assert!(full.code == Some(1) && full.stderr.contains("gap forget"), "{full:?}");
+
+    let forget = ["gap", "forget", "--key", "k"];
+    let with = |more: &[&'static str]| [&forget[..], more].concat();
+    for (wrong, code, said) in [
+        (&["--yes"][..], 2, "--sequence"),
+        (&["--sequence", "1", "--yes"], 1, "1 was not passed by"),
+        (
+            &["--sequence", "2", "--sequence", "1002", "--yes"],
+            1,
+            "1002 was not passed by",
+        ),
+        (&["--sequence", "2"], 2, "--yes"),
+    ] {
+        let refused = scene.run(&with(wrong)).await;
+        assert!(
+            refused.code == Some(code) && refused.stderr.contains(said),
+            "{refused:?}"
+        );
+    }
+    let dry = scene.json(&with(&["--all", "--dry-run"])).await;
+    assert_eq!(
+        (&dry["dry_run"], dry["forgotten"].as_array().unwrap().len()),
+        (&json!(true), 1_000)
+    );
+    assert_eq!(dry["missed"].as_array().unwrap().len(), 1_000);
+
+    let done = scene
+        .json(&with(&["--sequence", "2", "--sequence", "3", "--yes"]))
+        .await;
+    assert_eq!(
+        (&done["action"], &done["forgotten"]),
+        (&json!("forget"), &json!([2, 3]))
+    );
+    assert_eq!(
+        (&done["last"], done["missed"].as_array().unwrap().len()),
+        (&json!(1_001), 998)
+    );
+    assert_eq!(scene.run(&skip).await.code, Some(0));
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 2)).await, Outcome::Duplicate);
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 4)).await, Outcome::Done);
+
+    let all = scene.json(&with(&["--all", "--yes"])).await;
+    assert_eq!(all["missed"], json!([]));
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 5)).await, Outcome::Duplicate);
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 1_003)).await, Outcome::Done);
+    let none = scene.run(&with(&["--all", "--yes"])).await;
+    assert!(
+        none.code == Some(1) && none.stderr.contains("nothing was passed by"),
+        "{none:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_has_come_since_somebody_looked_is_not_given_up() {
+    let scene = Scene::new().await;
+    let consumer = scene.consumer();
+    deliver(&consumer, &Message::numbered("k", 1)).await;
+    let operator = Operator::new(scene.client.clone(), CONSUMER, &scene.dedupe);
+    let first = operator.key("k").await.unwrap();
+    let seen = operator.skip("k", 2, &first).await.unwrap();
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 2)).await, Outcome::Done);
+    let given_up = operator.forget("k", &BTreeSet::from([2]), &seen).await;
+    assert!(matches!(given_up, Err(OperatorError::Moved)), "{given_up:?}");
 }

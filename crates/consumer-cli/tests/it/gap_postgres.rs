@@ -221,3 +221,28 @@ async fn a_database_that_lacks_the_table_or_is_not_named_is_told() {
         );
     }
 }
+
+#[tokio::test]
+async fn in_postgres_what_was_passed_by_is_given_up_by_a_person_and_has_no_effect_any_more() {
+    let database = Database::new().await;
+    let consumer = database.consumer();
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 1)).await, Outcome::Done);
+    for lost in ["2", "3"] {
+        let skip = ["gap", "skip", "--key", "k", "--yes", "--sequence", lost];
+        assert_eq!(database.run(&skip).await.code, Some(0));
+    }
+    let forget = ["gap", "forget", "--key", "k", "--yes", "--sequence"];
+    let refused = database.run(&[&forget[..], &["4"]].concat()).await;
+    assert!(
+        refused.code == Some(1) && refused.stderr.contains("4 was not passed by"),
+        "{refused:?}"
+    );
+    let done = database.json(&[&forget[..], &["2"]].concat()).await;
+    assert_eq!(
+        (&done["forgotten"], &done["missed"], &done["last"]),
+        (&json!([2]), &json!([3]), &json!(3))
+    );
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 2)).await, Outcome::Duplicate);
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 3)).await, Outcome::Done);
+    assert_eq!(deliver(&consumer, &Message::numbered("k", 4)).await, Outcome::Done);
+}

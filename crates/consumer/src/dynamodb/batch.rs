@@ -257,7 +257,9 @@ impl<'a> TransactionalBatch<'a> {
             return Ok(());
         }
         if known.as_ref().is_some_and(|known| known.missed.len() >= MAX_MISSED) {
-            return Err(format!("{MAX_MISSED} events of its key were passed by already"));
+            return Err(format!(
+                "{MAX_MISSED} events of its key were passed by already; redrive them, or see `oncebox-consumer gap forget`"
+            ));
         }
         let key = Watermark::key(self.consumer, position.key);
         let stamp = Stamp::new(guard, key, known.as_ref(), position.sequence, None);

@@ -94,6 +94,20 @@ impl Stamp {
         }
     }
 
+    /// For what a person changes, who has seen `known`.
+    #[cfg(feature = "operator")]
+    pub(crate) fn by_hand(key: Key, known: Option<&Watermark>, after: Watermark) -> Self {
+        Self {
+            // Which guard the consumer has makes no difference to the write.
+            guard: GapGuard::from_one(),
+            key,
+            before: known.map(|known| known.own.clone()),
+            sequence: after.last,
+            after,
+            print: None,
+        }
+    }
+
     pub(crate) fn write(&self, table: &str) -> Write {
         Write {
             table: table.to_owned(),

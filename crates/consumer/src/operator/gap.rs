@@ -1,4 +1,6 @@
-//! How far a consumer has come within a key, and passing by what does not come.
+//! How far a consumer has come within a key, passing by what does not come, and giving up what was passed by.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
@@ -7,7 +9,7 @@ use crate::{
         store::{Cancellation, Transacted},
         watermark::Stamp,
     },
-    gap_guard::{GapGuard, MAX_MISSED, Watermark},
+    gap_guard::{MAX_MISSED, Watermark},
     operator::{Operator, OperatorError},
     outcome::Verdict,
 };
@@ -43,22 +45,38 @@ impl KeyStanding {
             own: known.map(|known| known.own.clone()),
         }
     }
+}
 
-    /// Whether the one with this sequence may be skipped, by whoever has seen this.
-    pub(super) fn allows(&self, known: Option<&Watermark>, sequence: i64) -> Result<(), OperatorError> {
-        if known.map(|known| &known.own) != self.own.as_ref() {
+/// What a person changes about a key.
+pub(super) enum Mend<'a> {
+    /// Passes by the one that is waited for.
+    Skip(i64),
+    /// Gives up what was passed by.
+    Forget(&'a BTreeSet<i64>),
+}
+
+impl Mend<'_> {
+    /// The watermark when it is done, by whoever has seen `seen`.
+    pub(super) fn after(&self, known: Option<&Watermark>, seen: &KeyStanding) -> Result<Watermark, OperatorError> {
+        if known.map(|known| &known.own) != seen.own.as_ref() {
             return Err(OperatorError::Moved);
         }
-        if sequence != self.awaited {
-            return Err(OperatorError::NotAwaited {
-                expected: self.awaited,
-                found: sequence,
-            });
+        match (self, known) {
+            (Self::Skip(sequence), _) if *sequence != seen.awaited => Err(OperatorError::NotAwaited {
+                expected: seen.awaited,
+                found: *sequence,
+            }),
+            (Self::Skip(_), _) if seen.missed.len() >= MAX_MISSED => Err(OperatorError::TooManyMissed(MAX_MISSED)),
+            (Self::Skip(sequence), known) => Ok(Watermark::after(known, *sequence, None)),
+            (Self::Forget(sequences), known) => {
+                let not_missed = sequences.iter().find(|sequence| !seen.missed.contains(sequence));
+                match (not_missed, known) {
+                    (None, Some(known)) => Ok(known.giving_up(sequences)),
+                    (Some(sequence), _) => Err(OperatorError::NotMissed(*sequence)),
+                    (None, None) => Err(OperatorError::Moved),
+                }
+            }
         }
-        if self.missed.len() >= MAX_MISSED {
-            return Err(OperatorError::TooManyMissed(MAX_MISSED));
-        }
-        Ok(())
     }
 }
 
@@ -84,12 +102,31 @@ impl Operator {
     /// # Cancel safety
     /// Dropped before it ends, the event may be passed by or not.
     pub async fn skip(&self, key: &str, sequence: i64, seen: &KeyStanding) -> Result<KeyStanding, OperatorError> {
+        self.mend(key, &Mend::Skip(sequence), seen).await
+    }
+
+    /// Gives up events of `key` that were passed by, which makes room for others: if one comes after all, it is a duplicate and
+    /// has no effect. `seen` is what [`key`](Self::key) has shown.
+    ///
+    /// # Errors
+    /// [`OperatorError::NotMissed`] when one was not passed by, [`OperatorError::Moved`] when the consumer has
+    /// gone on since `seen`; the others as their names say.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, they may be given up or not.
+    pub async fn forget(
+        &self,
+        key: &str,
+        sequences: &BTreeSet<i64>,
+        seen: &KeyStanding,
+    ) -> Result<KeyStanding, OperatorError> {
+        self.mend(key, &Mend::Forget(sequences), seen).await
+    }
+
+    async fn mend(&self, key: &str, mend: &Mend<'_>, seen: &KeyStanding) -> Result<KeyStanding, OperatorError> {
         let known = self.watermark(key).await?;
-        seen.allows(known.as_ref(), sequence)?;
-        // Which guard the consumer has makes no difference to the write.
-        let guard = GapGuard::from_one();
-        let place = Watermark::key(&self.consumer, key);
-        let stamp = Stamp::new(guard, place, known.as_ref(), sequence, None);
+        let after = mend.after(known.as_ref(), seen)?;
+        let stamp = Stamp::by_hand(Watermark::key(&self.consumer, key), known.as_ref(), after);
         let after = KeyStanding::of(Some(&stamp.after));
         match self.write(stamp.write(&self.table)).await {
             Transacted::Committed => Ok(after),

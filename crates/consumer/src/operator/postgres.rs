@@ -1,10 +1,10 @@
 //! The same for a consumer whose effects, and so its watermarks, are in Postgres.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-use super::{KeyStanding, OperatorError};
+use super::{KeyStanding, OperatorError, gap::Mend};
 use crate::{
     gap_guard::Watermark,
     postgres::{describe, options_from_env, watermark},
@@ -67,11 +67,30 @@ impl PostgresOperator {
     /// # Cancel safety
     /// Dropped before it ends, the event may be passed by or not.
     pub async fn skip(&self, key: &str, sequence: i64, seen: &KeyStanding) -> Result<KeyStanding, OperatorError> {
+        self.mend(key, &Mend::Skip(sequence), seen).await
+    }
+
+    /// As [`Operator::forget`](super::Operator::forget). It waits for whoever is working on the key, for ten seconds.
+    ///
+    /// # Errors
+    /// As [`Operator::forget`](super::Operator::forget).
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, they may be given up or not.
+    pub async fn forget(
+        &self,
+        key: &str,
+        sequences: &BTreeSet<i64>,
+        seen: &KeyStanding,
+    ) -> Result<KeyStanding, OperatorError> {
+        self.mend(key, &Mend::Forget(sequences), seen).await
+    }
+
+    async fn mend(&self, key: &str, mend: &Mend<'_>, seen: &KeyStanding) -> Result<KeyStanding, OperatorError> {
         let mut tx = self.pool.begin().await.map_err(refused)?;
         sqlx::raw_sql(LIMITS).execute(&mut *tx).await.map_err(refused)?;
         let known = watermark::lock(&mut tx, &self.consumer, key).await.map_err(refused)?;
-        seen.allows(known.as_ref(), sequence)?;
-        let after = Watermark::after(known.as_ref(), sequence, None);
+        let after = mend.after(known.as_ref(), seen)?;
         let written = watermark::write(&mut tx, &self.consumer, key, known.as_ref(), &after).await;
         if !written.map_err(refused)? {
             return Err(OperatorError::Moved);

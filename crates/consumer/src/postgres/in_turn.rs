@@ -156,7 +156,7 @@ impl<'a> InTurn<'a> {
         *self.retry.lock().unwrap_or_else(PoisonError::into_inner) = turn.retry(sequence, waited);
         match (turn, &self.task) {
             (Turn::Next, Task::PassBy) if known.is_some_and(|known| known.missed.len() >= MAX_MISSED) => {
-                ended(Failure::retryable(format!("{MAX_MISSED} events of its key were passed by already")).into())
+                ended(Failure::retryable(format!("{MAX_MISSED} events of its key were passed by already; redrive them, or see `oncebox-consumer gap forget`")).into())
             }
             (Turn::Next, Task::PassBy) => Begun::Moves(Watermark::after(known, sequence, None)),
             // Nobody waits for it.
