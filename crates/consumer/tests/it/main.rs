@@ -22,6 +22,7 @@ mod ping;
 mod random;
 mod reading;
 mod stack;
+mod stores;
 mod transactional;
 mod trial;
 mod watermark;
