@@ -52,7 +52,8 @@ pub const GAP_HELD: &str = "GapHeld";
 pub const AGE_MS: &str = "AgeMs";
 /// Milliseconds of an attempt that had its effect.
 pub const ATTEMPT_MS: &str = "AttemptMs";
-/// Milliseconds of an attempt that found a duplicate: what deduplication alone takes.
+/// Milliseconds until a duplicate was known as one. Of a message that was delivered before, that is a read; of one that comes for the first
+/// time (a copy), the handler and the wait for the commit are in it, which finds the record.
 pub const DEDUPE_MS: &str = "DedupeMs";
 
 /// Count: emitted events that have arrived where they go; by consumer only.
