@@ -45,16 +45,23 @@ async fn a_page_of_a_large_late_transaction_costs_as_much_at_its_end_as_at_its_b
         .execute(&mut other)
         .await
         .unwrap();
-    let mut late = late.begin().await.unwrap();
-    enqueue(&mut late, 1, 1).await;
+    let mut transaction = late.begin().await.unwrap();
+    enqueue(&mut transaction, 1, 1).await;
     enqueue(&mut other, 1, 1).await;
     assert_eq!(reader.read(&Selection::default(), WIDE).await.len(), 1);
-    enqueue(&mut late, 30_000, 200).await;
+    enqueue(&mut transaction, 30_000, 200).await;
     enqueue(&mut other, 1, 1).await;
     assert_eq!(reader.read(&Selection::default(), WIDE).await.concat().len(), 1);
     // From now on the log's end is known from before the look.
     assert!(reader.read(&Selection::default(), WIDE).await.is_empty());
-    late.commit().await.unwrap();
+    transaction.commit().await.unwrap();
+    // What the writer has read counts now, and not in the middle of the reader's pages.
+    for writer in [&mut late, &mut other] {
+        sqlx::query("select pg_stat_force_next_flush()")
+            .execute(writer)
+            .await
+            .unwrap();
+    }
 
     let run = next_run(&mut reader).await;
     let (mut position, mut rows, mut costs) = (run.start(), 0, Vec::new());
