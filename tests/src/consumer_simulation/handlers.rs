@@ -29,6 +29,10 @@ impl Event for Deed {
     const TYPE: &'static str = "simulation.deed.v1";
 }
 
+/// What is refused is refused soon, in a tenth of the time. In a bundle it is refused again with each delivery, and one whose refusals do
+/// not fit into one invocation goes round until its deliveries are used up.
+const REFUSED_IN: u64 = 10;
+
 type Handled<'a, T> = Pin<Box<dyn Future<Output = Result<T, HandlerError>> + Send + 'a>>;
 
 /// Writes an item of its own for each attempt.
@@ -52,7 +56,11 @@ impl<'a> TransactionalHandler<'a, Deed> for Transactional {
                 world.attempts += 1;
                 let (attempt, chance) = (world.attempts, world.weather.handler);
                 world.note(|| format!("attempt {attempt} of {}", event.data.number));
-                (attempt, world.millis(most), world.happens(chance))
+                (
+                    attempt,
+                    world.millis(if is_rejected { most / REFUSED_IN } else { most }),
+                    world.happens(chance),
+                )
             };
             let item = effects.put(EFFECTS, Key::new("attempt", attempt.to_string()));
             item.set("event", event.id.to_string())
@@ -194,7 +202,10 @@ impl<'a> LeasedHandler<'a, Deed> for Leased {
                     (false, false) if world.happens(forgets) => End::Unknown,
                     (false, false) => End::Well,
                 };
-                let half = handler.attempt_millis / 2;
+                let half = match end {
+                    End::Rejected => handler.attempt_millis / 2 / REFUSED_IN,
+                    _ => handler.attempt_millis / 2,
+                };
                 (world.millis(half), world.millis(half), end, world.happens(0.5))
             };
             sleep(before).await;

@@ -95,7 +95,8 @@ fn is_covered(plan: &Plan, index: usize, content: &Content) -> bool {
         plan.publications
             .iter()
             .enumerate()
-            .filter(move |(other, _)| *other != index)
+            // On FIFO a later one does not stand for it: its key would be published out of order.
+            .filter(move |(other, _)| *other < index || (*other > index && !plan.queue.is_fifo))
     };
     let is_there = |event: &usize| {
         let mut others = others();
