@@ -73,10 +73,10 @@ pub(crate) async fn queue_with_dead_letters(scene: &Configured, max_receive_coun
 #[tokio::test]
 async fn a_function_as_it_should_be_is_no_warning_behind_a_queue_a_topic_and_a_bus() {
     let scene = Configured::new().await;
-    let (queue, dead) = queue_with_dead_letters(&scene, 5).await;
+    let (queue, dead) = queue_with_dead_letters(&scene, 20).await;
     let variables = [
         ("ONCEBOX_DLQ_URL", dead.url.as_str()),
-        ("ONCEBOX_MAX_RECEIVE_COUNT", "5"),
+        ("ONCEBOX_MAX_RECEIVE_COUNT", "20"),
     ];
     let name = function(&scene, &queue, 10, true, &variables).await;
     let stack = &scene.scene.stack;
@@ -134,7 +134,7 @@ async fn each_trap_of_a_functions_deployment_is_told_with_its_fix() {
 #[tokio::test]
 async fn a_permission_that_is_missing_is_a_warning_that_names_it() {
     let scene = Configured::new().await;
-    let (queue, _dead) = queue_with_dead_letters(&scene, 5).await;
+    let (queue, _dead) = queue_with_dead_letters(&scene, 20).await;
     function(&scene, &queue, 10, true, &[]).await;
     let file = scene.file(EVERYTHING, &format!("sqs = {{ queue = \"{}\" }}", queue.name));
     // Lambda's operations stand in no header.

@@ -25,7 +25,7 @@ const NOTHING: &[Explained] = &[];
 async fn the_policy_for_checks_gives_what_a_check_asks_for_and_no_more() {
     let scene = Configured::new().await;
     let stack = &scene.scene.stack;
-    let (queue, dead) = queue_with_dead_letters(&scene, 5).await;
+    let (queue, dead) = queue_with_dead_letters(&scene, 20).await;
     let name = function(&scene, &queue, 10, true, &[]).await;
     let topic = Topic::standard(stack).await.unwrap();
     topic.subscribe(&queue).await.unwrap();
