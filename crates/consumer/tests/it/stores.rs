@@ -18,7 +18,7 @@ use crate::{
 enum Store {
     Memory(MemoryTables),
     DynamoDb(Tables),
-    Postgres(Database),
+    Postgres(Box<Database>),
 }
 
 impl Store {
@@ -144,5 +144,5 @@ async fn a_consumer_keeps_its_promises_over_dynamodb() {
 
 #[tokio::test]
 async fn a_consumer_keeps_its_promises_over_postgres() {
-    suite(&Store::Postgres(Database::new().await)).await;
+    suite(&Store::Postgres(Box::new(Database::new().await))).await;
 }
